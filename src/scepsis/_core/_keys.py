@@ -1,0 +1,109 @@
+"""Every slot name that the package writes or reads, built here and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+EDGE_CELLS = "edge_cells"
+EDGE_PANEL = "edge_panel"
+COUNTS = "counts"
+LOGNORM = "lognorm"
+TOKEN_ID = "token_id"
+IN_VOCABULARY = "in_vocabulary"
+ENSEMBL_ID = "ensembl_id"
+MEAN = "mean"
+VARIANCE = "variance"
+DETECTION_RATE = "detection_rate"
+RANDOMIZED = "randomized"
+#: Slugs that would collide with a companion slot of an edges key.
+RESERVED_SLUGS = ("n_cells", "z", RANDOMIZED, "uniform_fold", "centered", "position", "cells")
+
+
+@dataclass(frozen=True)
+class EdgeKeys:
+    """Slots that belong to one edges key."""
+
+    key: str
+
+    @property
+    def n_cells(self) -> str:
+        return f"{self.key}_n_cells"
+
+    @property
+    def position(self) -> str:
+        return f"{self.key}_position"
+
+    @property
+    def cells(self) -> str:
+        """Column of ``obs`` that remembers a mask given as an array."""
+        return f"{self.key}_cells"
+
+    @property
+    def genes(self) -> str:
+        """Column of ``var`` that remembers a mask given as an array."""
+        return f"{self.key}_genes"
+
+    @property
+    def randomized(self) -> str:
+        return f"{self.key}_{RANDOMIZED}"
+
+    def layer(self, layer: int) -> str:
+        return f"{self.key}_L{layer}"
+
+    def head(self, layer: int, head: int) -> str:
+        return f"{self.key}_L{layer}H{head}"
+
+    def scale(self, scale: str) -> EdgeKeys:
+        """Keys of a further scale of the same edges."""
+        return self if scale == "probability" else EdgeKeys(f"{self.key}_{scale}")
+
+    def group(self, slug: str) -> EdgeKeys:
+        return EdgeKeys(f"{self.key}_{slug}")
+
+    def owns(self, slot: str) -> bool:
+        """Whether `slot` is a layer, head or count slot of this key (groups are listed in ``uns``)."""
+        return bool(re.fullmatch(rf"{re.escape(self.key)}(_L\d+(H\d+)?|_n_cells|_position|_cells|_genes)?", slot))
+
+
+@dataclass(frozen=True)
+class EffectKeys:
+    """Slots of one set of perturbation effects."""
+
+    key: str = "perturbation"
+
+    @property
+    def lfc(self) -> str:
+        return f"{self.key}_lfc"
+
+    @property
+    def qval(self) -> str:
+        return f"{self.key}_qval"
+
+    @property
+    def target(self) -> str:
+        return f"{self.key}_target"
+
+    @property
+    def uns(self) -> str:
+        return f"{self.key}_effects"
+
+
+def slugs(labels: Iterable[str]) -> dict[str, str]:
+    """Unique slot-safe names for group labels: a ``/`` in a key cannot be read back from disk."""
+    taken: set[str] = set()
+    result: dict[str, str] = {}
+    for label in labels:
+        base = re.sub(r"\W+", "_", str(label), flags=re.ASCII).strip("_") or "group"
+        if base in RESERVED_SLUGS or re.fullmatch(r"L\d+(H\d+)?", base):
+            base = f"group_{base}"
+        slug, number = base, 2
+        while slug in taken:
+            slug, number = f"{base}_{number}", number + 1
+        taken.add(slug)
+        result[str(label)] = slug
+    return result

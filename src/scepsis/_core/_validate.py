@@ -1,0 +1,89 @@
+"""Checks that raise before any work: what is wrong, in which slot, and the call that mends it."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    import pandas as pd
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+
+def listing(names: Iterable[object], *, limit: int = 8) -> str:
+    """A few names for a message."""
+    items = [str(name) for name in names]
+    shown = ", ".join(repr(item) for item in items[:limit])
+    return shown + (f", ... ({len(items)} in all)" if len(items) > limit else "") if items else "none"
+
+
+def require_column(frame: pd.DataFrame, column: str, *, slot: str, remedy: str = "") -> pd.Series[Any]:
+    """Column of ``obs`` or ``var``, or a `KeyError` that lists what there is."""
+    if column in frame.columns:
+        return frame[column]
+    close = get_close_matches(column, [str(name) for name in frame.columns], n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    msg = f"`adata.{slot}[{column!r}]` does not exist; there are: {listing(frame.columns)}.{hint} {remedy}".rstrip()
+    raise KeyError(msg)
+
+
+def require_label(values: Collection[str], label: str, *, slot: str, argument: str) -> None:
+    """A label must occur in its column."""
+    if label not in values:
+        close = get_close_matches(label, list(values), n=1, cutoff=0.5)
+        hint = f" Did you mean `{argument}={close[0]!r}`?" if close else ""
+        msg = f"{label!r} does not occur in `{slot}`; its values are: {listing(values)}.{hint}"
+        raise ValueError(msg)
+
+
+def require_choice(value: object, choices: Sequence[object], *, argument: str) -> None:
+    """One of a few allowed values."""
+    if value not in choices:
+        msg = f"`{argument}` takes one of {listing(choices)}, not {value!r}."
+        raise ValueError(msg)
+
+
+def require_positive(value: float, *, argument: str, minimum: float = 1) -> None:
+    """A number at least `minimum`."""
+    if isinstance(value, bool) or not np.isreal(value) or not np.isfinite(value) or value < minimum:
+        msg = f"`{argument}` must be at least {minimum}, not {value!r}."
+        raise ValueError(msg)
+
+
+def require_unique_names(adata: AnnData, axis: str) -> None:
+    """Names of cells or genes must be unique: results are found by name."""
+    index = adata.obs_names if axis == "obs" else adata.var_names
+    if not index.is_unique:
+        repeated = index[index.duplicated()].unique()
+        msg = (
+            f"`adata.{axis}_names` has duplicates: {listing(repeated)}. "
+            f"Call `adata.{axis}_names_make_unique()`, or merge them, first."
+        )
+        raise ValueError(msg)
+
+
+def check_counts(values: NDArray[Any], *, slot: str) -> None:
+    """Raise `ValueError` unless every stored value is a whole number of molecules."""
+    if not values.size:
+        return
+    if not np.isfinite(values).all():
+        msg = f"`{slot}` holds NaN or infinite values. Put raw counts in `adata.layers['counts']`."
+        raise ValueError(msg)
+    if values.min() < 0:
+        msg = (
+            f"`{slot}` holds negative values, so it looks scaled or corrected. "
+            "Put raw counts in `adata.layers['counts']`."
+        )
+        raise ValueError(msg)
+    if values.dtype.kind == "f" and (values != np.rint(values)).any():
+        msg = (
+            f"`{slot}` holds fractions, so it looks normalised or log-transformed, where raw counts are needed. "
+            "Put raw counts in `adata.layers['counts']` (for example `adata.layers['counts'] = adata.raw.X` "
+            "if that is where they are)."
+        )
+        raise ValueError(msg)

@@ -1,0 +1,113 @@
+"""Which matrix holds counts, which holds log-normalised values, and how to read either in blocks."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from scepsis._core._keys import COUNTS, LOGNORM
+from scepsis._core._rows import BLOCK, iter_blocks
+from scepsis._core._validate import check_counts, listing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from anndata import AnnData
+
+    from scepsis._core._types import FloatArray, IntArray
+
+logger = logging.getLogger(__name__)
+TARGET_SUM = 1e4
+
+
+@dataclass(frozen=True)
+class Values:
+    """A cells x genes matrix, and what is done to it on reading."""
+
+    matrix: Any
+    slot: str
+    #: Totals per cell when the values are counts to be log-normalised on reading, else None.
+    totals: FloatArray | None = None
+    #: Whether blocks are checked to be counts as they are read.
+    are_counts: bool = False
+
+    def blocks(self, rows: IntArray, *, size: int = BLOCK) -> Iterator[tuple[IntArray, sparse.csr_matrix]]:
+        """Yield ``(rows, block)``: CSR, float64 when log-normalised on the way."""
+        for chosen, block in iter_blocks(self.matrix, rows, size=size):
+            if self.are_counts or self.totals is not None:
+                check_counts(block.data, slot=self.slot)
+            elif not np.isfinite(block.data).all():
+                msg = f"`{self.slot}` holds NaN or infinite values."
+                raise ValueError(msg)
+            yield chosen, block if self.totals is None else lognormalized(block, self.totals[chosen])
+
+    def dense(self, rows: IntArray, columns: IntArray) -> FloatArray:
+        """Cells x genes asked for, as float32."""
+        parts = [block[:, columns].toarray() for _, block in self.blocks(rows)]
+        if not parts:
+            return np.zeros((0, len(columns)), dtype=np.float32)
+        return np.concatenate(parts).astype(np.float32, copy=False)
+
+
+def lognormalized(block: sparse.csr_matrix, totals: FloatArray) -> sparse.csr_matrix:
+    """``log1p(count / total * 1e4)``; a cell without counts stays empty."""
+    factor = np.divide(TARGET_SUM, totals, out=np.zeros(len(totals)), where=totals > 0)
+    data = np.log1p(block.data * np.repeat(factor, np.diff(block.indptr)))
+    return sparse.csr_matrix((data, block.indices, block.indptr), shape=block.shape)
+
+
+def counts(adata: AnnData) -> Values:
+    """Raw counts: ``layers["counts"]``, else ``X``. Blocks are checked as they are read."""
+    if COUNTS in adata.layers:
+        return Values(adata.layers[COUNTS], f"adata.layers[{COUNTS!r}]", are_counts=True)
+    if adata.X is None:
+        msg = "`adata.X` is empty and `adata.layers['counts']` does not exist: raw counts are needed."
+        raise ValueError(msg)
+    return Values(adata.X, "adata.X", are_counts=True)
+
+
+def lognorm(adata: AnnData, layer: str | None = None) -> Values:
+    """
+    Log-normalised values: `layer`, else ``layers["lognorm"]``, else ``X`` when ``uns["log1p"]`` says so, else computed.
+
+    Computed means from counts with totals over all genes of `adata`, on reading, in float64; nothing is stored.
+    """
+    if layer is not None:
+        if layer not in adata.layers:
+            msg = f"`adata.layers[{layer!r}]` does not exist; there are: {listing(adata.layers)}."
+            raise KeyError(msg)
+        return Values(adata.layers[layer], f"adata.layers[{layer!r}]")
+    if LOGNORM in adata.layers:
+        return Values(adata.layers[LOGNORM], f"adata.layers[{LOGNORM!r}]")
+    if "log1p" in adata.uns:
+        base = adata.uns["log1p"].get("base")
+        if base is not None and not np.isclose(float(base), np.e):
+            msg = (
+                f"`adata.X` was log-transformed to base {base} (`adata.uns['log1p']`), natural logarithms are needed. "
+                "Call `scepsis.pp.lognormalize(adata)` on counts."
+            )
+            raise ValueError(msg)
+        return Values(adata.X, "adata.X")
+    raw = counts(adata)
+    try:
+        totals = cell_totals(raw, adata.n_obs)
+    except ValueError as error:
+        msg = (
+            f"{error} There are no log-normalised values either: neither `adata.layers['lognorm']` nor a record of "
+            "`scanpy.pp.log1p` in `adata.uns['log1p']`. Pass `layer=` if they are elsewhere."
+        )
+        raise ValueError(msg) from error
+    logger.info("log-normalised values are computed from %s, with totals over the genes of adata", raw.slot)
+    return Values(raw.matrix, raw.slot, totals=totals)
+
+
+def cell_totals(values: Values, n_obs: int) -> FloatArray:
+    """Sum of every cell, as float64."""
+    totals = np.zeros(n_obs)
+    for rows, block in values.blocks(np.arange(n_obs), size=8 * BLOCK):
+        totals[rows] = np.asarray(block.sum(axis=1), dtype=np.float64).ravel()
+    return totals
