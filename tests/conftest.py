@@ -1,0 +1,179 @@
+"""Fixtures that every test may use: a small screen with planted effects, and a guard that nothing was written."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+CONTROL = "non-targeting"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests run when asked for, tests on real data where the data is."""
+    for item in items:
+        if item.get_closest_marker("slow") and os.environ.get("SCEPSIS_SLOW") != "1":
+            item.add_marker(pytest.mark.skip(reason="slow; set SCEPSIS_SLOW=1 to run it"))
+        if item.get_closest_marker("real_data") and not os.environ.get("SCEPSIS_DATA"):
+            item.add_marker(pytest.mark.skip(reason="needs real data; set SCEPSIS_DATA to its folder"))
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder with the real data sets, named by ``SCEPSIS_DATA``."""
+    folder = os.environ.get("SCEPSIS_DATA")
+    if not folder:
+        pytest.skip("needs real data; set SCEPSIS_DATA to its folder")
+    return Path(folder)
+
+
+def _make_screen(
+    *,
+    n_genes: int = 60,
+    n_controls: int = 160,
+    n_perturbed: int = 40,
+    perturbed: tuple[str, ...] = ("G0", "G1", "G2"),
+    storage: Callable[[sparse.csr_matrix], Any] = sparse.csr_matrix,
+    seed: int = 0,
+) -> ad.AnnData:
+    """
+    Counts of a screen made by numpy alone.
+
+    Perturbing ``G<k>`` halts it and triples genes ``G<10 + 5k>`` to ``G<14 + 5k>``. Genes differ in their mean,
+    cells in their depth; every fifth gene shares a latent programme, so that correlations are not all null.
+    """
+    rng = np.random.default_rng(seed)
+    labels = np.repeat([CONTROL, *perturbed], [n_controls, *[n_perturbed] * len(perturbed)])
+    order = rng.permutation(len(labels))
+    labels = labels[order]
+    means = np.exp(rng.normal(0.5, 0.8, n_genes))
+    means[:20] = np.maximum(means[:20], 2.0)
+    depth = np.exp(rng.normal(0, 0.3, len(labels)))
+    programme = np.exp(rng.normal(0, 0.6, len(labels)))
+    rate = depth[:, None] * means[None, :]
+    rate[:, ::5] *= programme[:, None]
+    for number, gene in enumerate(perturbed):
+        cells = np.flatnonzero(labels == gene)
+        rate[np.ix_(cells, range(10 + 5 * number, 15 + 5 * number))] *= 3
+        if gene in {f"G{index}" for index in range(n_genes)}:
+            rate[cells, int(gene[1:])] = 0
+    counts = rng.poisson(rate).astype(np.float32)
+    obs = pd.DataFrame(
+        {
+            "perturbation": pd.Categorical(labels),
+            "batch": pd.Categorical(rng.choice(["a", "b"], len(labels))),
+            "n_umis_total": counts.sum(axis=1) + 50,
+        },
+        index=[f"cell{index}" for index in range(len(labels))],
+    )
+    var = pd.DataFrame(
+        {"ensembl_id": [f"ENSG{index:011d}" for index in range(n_genes)]},
+        index=[f"G{index}" for index in range(n_genes)],
+    )
+    return ad.AnnData(X=storage(sparse.csr_matrix(counts)), obs=obs, var=var)
+
+
+@pytest.fixture
+def make_screen() -> Callable[..., ad.AnnData]:
+    """Maker of screens: ``make_screen(n_genes=, n_controls=, n_perturbed=, perturbed=, storage=, seed=)``."""
+    return _make_screen
+
+
+@pytest.fixture
+def screen() -> ad.AnnData:
+    """280 cells x 60 genes of raw counts: 160 controls, 40 cells of each of three perturbed genes."""
+    return _make_screen()
+
+
+@pytest.fixture
+def make_model() -> Callable[..., Any]:
+    """Maker of stand-ins for a model that know a vocabulary and nothing else."""
+
+    def make(
+        genes: Mapping[str, int],
+        *,
+        kind: str = "ensembl",
+        mapping: Mapping[str, str] | None = None,
+        name: str = "stand-in",
+        digest: str | None = None,
+    ) -> Any:
+        vocabulary = SimpleNamespace(
+            tokens=dict(genes),
+            kind=kind,
+            mapping=dict(mapping or {}),
+            hash=digest or f"hash-of-{len(genes)}-{kind}",
+        )
+        return SimpleNamespace(vocabulary=vocabulary, name=name)
+
+    return make
+
+
+@pytest.fixture
+def untouched() -> Callable[[ad.AnnData], Any]:
+    """Context manager: what is inside, failing or not, must leave every slot as it was."""
+
+    @contextmanager
+    def guard(adata: ad.AnnData) -> Iterator[None]:
+        before = _snapshot(adata)
+        yield
+        _same(before, _snapshot(adata), "adata")
+
+    return guard
+
+
+@pytest.fixture
+def roundtrips(tmp_path: Path) -> Callable[[ad.AnnData], Iterator[ad.AnnData]]:
+    """Write and read back: ``for back in roundtrips(adata)`` gives the h5ad and the zarr reading."""
+
+    def both(adata: ad.AnnData) -> Iterator[ad.AnnData]:
+        adata.write_h5ad(tmp_path / "roundtrip.h5ad")
+        yield ad.read_h5ad(tmp_path / "roundtrip.h5ad")
+        adata.write_zarr(tmp_path / "roundtrip.zarr")
+        yield ad.read_zarr(tmp_path / "roundtrip.zarr")
+
+    return both
+
+
+def _snapshot(adata: ad.AnnData) -> dict[str, Any]:
+    """Deep copy of every slot; the matrix of a backed object is left on disk."""
+    content: dict[str, Any] = {
+        "is_view": adata.is_view,
+        "obs": adata.obs.copy(),
+        "var": adata.var.copy(),
+        "uns": deepcopy(dict(adata.uns)),
+        "X": None if adata.isbacked else deepcopy(adata.X),
+    }
+    for slot in ("layers", "obsm", "varm", "obsp", "varp"):
+        content[slot] = {key: deepcopy(value) for key, value in getattr(adata, slot).items()}
+    return content
+
+
+def _same(left: Any, right: Any, where: str) -> None:
+    assert type(left) is type(right), where
+    if isinstance(left, dict):
+        assert left.keys() == right.keys(), where
+        for key in left:
+            _same(left[key], right[key], f"{where}[{key!r}]")
+    elif isinstance(left, pd.DataFrame):
+        pd.testing.assert_frame_equal(left, right, obj=where)
+    elif sparse.issparse(left):
+        assert left.format == right.format, where
+        assert left.dtype == right.dtype, where
+        np.testing.assert_array_equal(left.toarray(), right.toarray(), err_msg=where)
+    elif isinstance(left, np.ndarray):
+        assert left.dtype == right.dtype, where
+        np.testing.assert_array_equal(left, right, err_msg=where)
+    else:
+        assert left == right, where
