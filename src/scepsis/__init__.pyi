@@ -1,7 +1,3 @@
-from __future__ import annotations
-
-from . import datasets, get, models, pl, pp, tl
-from ._report._page import report
 from ._version import __version__
 
 __all__ = ["__version__", "datasets", "get", "models", "pl", "pp", "report", "tl"]
