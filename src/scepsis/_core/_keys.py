@@ -21,7 +21,7 @@ VARIANCE = "variance"
 DETECTION_RATE = "detection_rate"
 RANDOMIZED = "randomized"
 #: Slugs that would collide with a companion slot of an edges key.
-RESERVED_SLUGS = ("n_cells", "z", RANDOMIZED, "uniform_fold", "centered", "position", "cells")
+RESERVED_SLUGS = ("n_cells", "z", RANDOMIZED, "probability", "uniform_fold", "centered", "position", "cells", "genes")
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,10 @@ class EdgeKeys:
 
     def scale(self, scale: str) -> EdgeKeys:
         """Keys of a further scale of the same edges."""
-        return self if scale == "probability" else EdgeKeys(f"{self.key}_{scale}")
+        return EdgeKeys(f"{self.key}_{scale}")
 
     def group(self, slug: str) -> EdgeKeys:
         return EdgeKeys(f"{self.key}_{slug}")
-
-    def owns(self, slot: str) -> bool:
-        """Whether `slot` is a layer, head or count slot of this key (groups are listed in ``uns``)."""
-        return bool(re.fullmatch(rf"{re.escape(self.key)}(_L\d+(H\d+)?|_n_cells|_position|_cells|_genes)?", slot))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,440 @@
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from scepsis._core._edge_slots import pack, provenance
+from scepsis._core._keys import EdgeKeys, slugs
+from scepsis._core._match import tokens_for
+from scepsis._core._memory import require_memory
+from scepsis._core._progress import progress_bar
+from scepsis._core._resolve import choose_cells, choose_genes, resolve
+from scepsis._core._rng import resolve_seed
+from scepsis._core._store import record, write
+from scepsis._core._types import LayerRule, Scale
+from scepsis._core._validate import listing, require_choice, require_column, require_positive
+from scepsis._core._values import counts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pandas as pd
+    from anndata import AnnData
+    from scipy import sparse
+
+    from scepsis._core._match import Match
+    from scepsis._core._resolve import Choice
+    from scepsis._core._types import Data, Head, IntArray, Mask, Seed
+    from scepsis.edges._accumulate import AttentionSums, Plan
+    from scepsis.models import AttentionModel
+
+logger = logging.getLogger(__name__)
+#: Cells read and tokenised at a time.
+_CELLS_AT_ONCE = 256
+#: Below this share of the vocabulary, ranks no longer mean what they meant in training.
+_FEW_GENES = 0.2
+
+
+def attention_edges(
+    adata: Data,
+    model: AttentionModel,
+    *,
+    layers: int | Sequence[int] | None = None,
+    heads: Sequence[Head] | None = None,
+    mask_obs: Mask = None,
+    mask_var: Mask = None,
+    groupby: str | None = None,
+    scale: Scale | tuple[Scale, ...] = "probability",
+    key_added: str = "attention",
+    layer_rule: LayerRule | None = None,
+    mod: str | None = None,
+    batch_size: int | None = None,
+    memory_limit: int | None = None,
+    show_progress_bar: bool = True,
+    rng: Seed = 0,
+    copy: bool = False,
+) -> Data | None:
+    r"""
+    Read attention between genes out of a model, averaged over cells :cite:p:`kendiukhov2026`.
+
+    For the cells :math:`C_{ij}` in which both genes are tokens,
+
+    .. math:: A_{ij} = \frac{1}{|C_{ij}|} \sum_{c \in C_{ij}} \frac{1}{H} \sum_h a^{(c,h)}_{ij}, \qquad
+        a^{(c,h)}_{ij} = \frac{\exp(q_i \cdot k_j / \sqrt d)}{\sum_{m \in c} \exp(q_i \cdot k_m / \sqrt d)},
+
+    where the sum in the denominator runs over **all** tokens of the cell, special ones included. Row `i` is the
+    gene that attends (query, **source**), column `j` the gene attended to (key, **target**).
+
+    Cells are streamed: hooks on the query and key projections see one layer at a time, the panel's block of one cell
+    is added to a running sum, and layers above the last one asked for are not run. Memory does not grow with cells.
+    On the first batch the reading is checked against what the model itself computes with.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes with raw counts in ``layers["counts"]`` or ``X``. All genes are tokenised, whatever the panel.
+    model
+        From :func:`scepsis.models.load`.
+    layers
+        0-based layers to read; all of them when not given. Several are stored each, beside their mean.
+    heads
+        ``(layer, head)`` pairs to store each, beside their mean, in place of the mean over all heads of a layer.
+        Excludes `layers`.
+    mask_obs
+        Cells: a boolean array or ``obs`` column. ``obs["edge_cells"]`` when not given and present, else all.
+    mask_var
+        Panel genes, likewise with ``var["edge_panel"]``; required above 5,000 genes.
+    groupby
+        Column of ``obs``: one network per group beside the one over all cells, from the same pass. Needs `layers` or
+        `heads` to be named.
+    scale
+        ``"probability"`` is :math:`a_{ij}`. It mostly measures depth and co-detection: with few tokens every weight
+        is larger, and an *untrained* model reaches a rank correlation above .5 with co-expression by it.
+        ``"uniform_fold"`` multiplies by the number of tokens of the cell, so that 1 is indifference.
+        ``"centered"`` is :math:`\log a_{ij}` less the cell's own row and column effects (least squares without the
+        diagonal), which no depth and no popularity of a key survives. In a tuple the first goes to `key_added`, each
+        further one, from the same pass, to ``<key_added>_<scale>``.
+    key_added
+        Name of the result.
+    layer_rule
+        How the layers were chosen, recorded with the edges: ``"frozen"`` before labels were seen, ``"nested"`` in
+        cross-validation, ``"single"`` when there was nothing to choose. Without it, all layers of a model count as
+        ``"single"`` and a subset as ``"unrecorded"``.
+    mod
+        Modality, for MuData.
+    batch_size
+        Cells per forward pass. Changes results by less than 1e-6 of their size.
+    memory_limit
+        Bytes that sums and results may take; a quarter of the machine's memory when not given.
+    show_progress_bar
+        Show a progress bar.
+    rng
+        Seed for families that sample genes or values; rank-value encoding draws nothing.
+    copy
+        Return a changed copy instead of writing into `adata`.
+
+    Returns
+    -------
+    None, or the copy. Sets
+
+    ``varp[key_added]``
+        genes x genes, float32: mean over layers (or heads). NaN on the diagonal and where no cell holds both genes.
+    ``varp["<key_added>_L<layer>"]``, ``varp["<key_added>_L<layer>H<head>"]``
+        one layer, when several were asked for; one head, with `heads`.
+    ``varp["<key_added>_n_cells"]``
+        int32, cells behind each pair (on the diagonal, cells with the gene).
+    ``var["<key_added>_position"]``
+        float32, mean 0-based rank of the gene's token over the cells that have it.
+    ``varp["<key_added>_<slug>"]``, ``varp["<key_added>_<slug>_n_cells"]``, ...
+        the same per group; ``uns[key_added]["strata"]`` maps group to slug and number of cells.
+    ``uns[key_added]``
+        ``params`` and ``edges_keys``. A further scale has slots and a record of its own.
+
+    Raises
+    ------
+    ValueError
+        Values that are no counts, genes of another namespace, layers or heads that do not exist, a panel without
+        genes of the vocabulary.
+    MemoryError
+        What was asked for would not fit; nothing is computed.
+    RuntimeError
+        The check on the first batch failed: the model does not compute what its modules suggest.
+
+    Notes
+    -----
+    Time is that of the encoder up to the last layer plus, per layer and cell, the scores of panel tokens against all
+    tokens. Sums take ``8 * maps * scales * groups * panel**2`` bytes, `maps` being layers or heads.
+
+    Examples
+    --------
+    >>> import scepsis as sps
+    >>> adata = sps.datasets.demo()
+    >>> sps.pp.select_cells(adata, groupby="perturbation", control="non-targeting")
+    >>> sps.tl.attention_edges(adata, sps.models.load("demo"), show_progress_bar=False)
+    >>> adata.varp["attention"].shape
+    (300, 300)
+    """
+    data = adata.copy() if copy else adata
+    target = resolve(data, mod)
+    scales = _scales(scale)
+    maps = _Maps.of(model, layers, heads)
+    rule = _layer_rule(model, maps, layer_rule)
+    seed = resolve_seed(rng)
+    if batch_size is not None:
+        require_positive(batch_size, argument="batch_size")
+    groups = _Groups.of(target, groupby, named=layers is not None or heads is not None)
+    cells = choose_cells(target, mask_obs)
+    genes = choose_genes(target, mask_var)
+    match = tokens_for(target, model)
+    panel = _panel(match, genes)
+    plan = _plan(len(panel), maps, scales, groups)
+    _require_fit(plan, target.n_vars, memory_limit)
+    _warn_of_few_genes(match, model)
+
+    sums = _extract(target, model, cells, groups, match, panel, plan, batch_size, show=show_progress_bar)
+
+    keys = EdgeKeys(key_added)
+    params = record(
+        method="attention",
+        model=model.name,
+        family=model.family,
+        model_fingerprint=model.fingerprint,
+        vocabulary_hash=model.vocabulary.hash,
+        gene_ids=match.gene_ids,
+        layers=list(maps.layers),
+        heads=[list(head) for head in maps.heads] or None,
+        groupby=groupby,
+        causal=model.causal,
+        dtype=str(model.dtype).removeprefix("torch."),
+        signed=False,
+        layer_rule=rule,
+        batch_size=batch_size,
+        seed=seed,
+        n_cells_without_tokens=sums.n_skipped,
+        n_cells_truncated=sums.n_truncated,
+        mean_tokens=sums.n_tokens / max(1, int(cells.mask.sum()) - sums.n_skipped),
+        **provenance(target, cells, genes, cells_name=keys.cells, genes_name=keys.genes),
+    )
+    _write(target, keys, sums, panel, maps, groups, scales, params, cells, genes)
+    return data if copy else None
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """Layers, or heads, that are stored."""
+
+    layers: tuple[int, ...]
+    heads: tuple[Head, ...]
+
+    @classmethod
+    def of(cls, model: AttentionModel, layers: int | Sequence[int] | None, heads: Sequence[Head] | None) -> _Maps:
+        if heads is not None:
+            if layers is not None:
+                msg = "Pass `layers` or `heads`, not both: a head names its layer."
+                raise ValueError(msg)
+            pairs = tuple((int(layer), int(head)) for layer, head in heads)
+            _require_range([layer for layer, _ in pairs], model.n_layers, "heads", "layers")
+            _require_range([head for _, head in pairs], model.n_heads, "heads", "heads")
+            _require_distinct(pairs, "heads")
+            return cls(tuple(sorted({layer for layer, _ in pairs})), tuple(sorted(pairs)))
+        chosen = range(model.n_layers) if layers is None else [layers] if isinstance(layers, int) else layers
+        numbers = tuple(int(layer) for layer in chosen)
+        _require_range(numbers, model.n_layers, "layers", "layers")
+        _require_distinct(numbers, "layers")
+        return cls(tuple(sorted(numbers)), ())
+
+    def names(self, keys: EdgeKeys) -> list[str]:
+        """Slots of the single maps; none when there is only one, which is the mean itself."""
+        if self.heads:
+            return [keys.head(layer, head) for layer, head in self.heads]
+        return [keys.layer(layer) for layer in self.layers] if len(self.layers) > 1 else []
+
+
+def _require_range(numbers: Sequence[int], size: int, argument: str, what: str) -> None:
+    if not len(numbers):
+        msg = f"`{argument}` is empty."
+        raise ValueError(msg)
+    wrong = [number for number in numbers if not 0 <= number < size]
+    if wrong:
+        msg = f"`{argument}` asks for {listing(wrong)}; the model has {what} 0 to {size - 1} (0-based)."
+        raise ValueError(msg)
+
+
+def _require_distinct(items: Sequence[object], argument: str) -> None:
+    if len(set(items)) < len(items):
+        msg = f"`{argument}` names something twice: {listing(items)}."
+        raise ValueError(msg)
+
+
+def _scales(scale: Scale | tuple[Scale, ...]) -> tuple[Scale, ...]:
+    scales = (scale,) if isinstance(scale, str) else tuple(scale)
+    for one in scales:
+        require_choice(one, get_args(Scale), argument="scale")
+    if not scales:
+        msg = f"`scale` is empty; it takes {listing(get_args(Scale))}, or several in a tuple."
+        raise ValueError(msg)
+    _require_distinct(scales, "scale")
+    return scales
+
+
+def _layer_rule(model: AttentionModel, maps: _Maps, rule: LayerRule | None) -> LayerRule:
+    if rule is not None:
+        require_choice(rule, get_args(LayerRule), argument="layer_rule")
+        return rule
+    return "single" if not maps.heads and len(maps.layers) == model.n_layers else "unrecorded"
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Group of every cell (-1: none), and the groups."""
+
+    codes: IntArray
+    labels: tuple[str, ...]
+
+    @classmethod
+    def of(cls, adata: AnnData, groupby: str | None, *, named: bool) -> _Groups:
+        if groupby is None:
+            return cls(np.zeros(adata.n_obs, dtype=np.int64), ())
+        column = require_column(adata.obs, groupby, slot="obs")
+        if column.dtype.kind == "f":
+            msg = f"`adata.obs[{groupby!r}]` is continuous; `groupby` takes labels (a categorical or strings)."
+            raise TypeError(msg)
+        if not named:
+            msg = "With `groupby`, name the `layers` (or `heads`) to store: every group gets a matrix for each."
+            raise ValueError(msg)
+        categories = column.astype("category").cat
+        return cls(categories.codes.to_numpy().astype(np.int64), tuple(map(str, categories.categories)))
+
+
+def _panel(match: Match, genes: Choice) -> IntArray:
+    """Genes of the panel that own a token."""
+    panel = genes.index[match.owner[genes.index]]
+    if len(panel) < 2:
+        msg = (
+            f"Only {len(panel)} of the {int(genes.mask.sum())} panel genes are in the model's vocabulary. "
+            "Choose the panel with the model: `scepsis.pp.select_panel(adata, model)`."
+        )
+        raise ValueError(msg)
+    if len(panel) < int(genes.mask.sum()):
+        logger.info("%d panel genes are not in the vocabulary", int(genes.mask.sum()) - len(panel))
+    return panel
+
+
+def _plan(n_genes: int, maps: _Maps, scales: tuple[Scale, ...], groups: _Groups) -> Plan:
+    from scepsis.edges._accumulate import Plan  # noqa: PLC0415
+
+    # Cells without a label count towards the whole, in a group of their own.
+    n_groups = len(groups.labels) + bool((groups.codes < 0).any()) if groups.labels else 1
+    return Plan(n_genes, maps.layers, maps.heads, scales, n_groups)
+
+
+def _require_fit(plan: Plan, n_vars: int, memory_limit: int | None) -> None:
+    n_networks = (plan.n_groups + (plan.n_groups > 1)) * len(plan.scales) * (plan.n_maps + (plan.n_maps > 1))
+    per_pair = 4 if 2 * plan.n_genes**2 >= n_vars**2 else 8
+    stored = n_networks * min(plan.n_genes**2 * per_pair, n_vars**2 * 4)
+    what = f"{plan.n_maps} {'heads' if plan.heads else 'layers'} x {plan.n_genes} x {plan.n_genes} genes"
+    if plan.n_groups > 1:
+        what += f" x {plan.n_groups} groups"
+    if len(plan.scales) > 1:
+        what += f" x {len(plan.scales)} scales"
+    require_memory(
+        plan.n_bytes + stored,
+        memory_limit,
+        what=f"Attention of {what}",
+        remedy=f"Ask for fewer {'`heads`' if plan.heads else '`layers`'}, scales or groups, or a smaller panel "
+        "(`scepsis.pp.select_panel(adata, model, n_top_genes=...)`).",
+    )
+
+
+def _warn_of_few_genes(match: Match, model: AttentionModel) -> None:
+    n_known, n_all = int(match.owner.sum()), len(model.vocabulary.tokens)
+    if n_known < _FEW_GENES * n_all:
+        warnings.warn(
+            f"`adata` has {n_known:,} of the {n_all:,} genes that {model.name!r} knows. Genes are ranked among those "
+            "present, so cells look different from those of training; keep all measured genes in `adata` where you "
+            "can, and choose the panel with `scepsis.pp.select_panel`.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _extract(
+    adata: AnnData,
+    model: AttentionModel,
+    cells: Choice,
+    groups: _Groups,
+    match: Match,
+    panel: IntArray,
+    plan: Plan,
+    batch_size: int | None,
+    *,
+    show: bool,
+) -> AttentionSums:
+    from scepsis.edges._attention import accumulate_attention  # noqa: PLC0415
+
+    codes = np.where(groups.codes < 0, plan.n_groups - 1, groups.codes)
+
+    def blocks() -> Iterator[tuple[sparse.csr_matrix, IntArray]]:
+        for rows, block in counts(adata).blocks(cells.index, size=_CELLS_AT_ONCE):
+            yield block, codes[rows]
+
+    with progress_bar(total=int(cells.mask.sum()), desc=f"attention of {model.name}", unit="cell", show=show) as bar:
+        sums = accumulate_attention(
+            model,
+            blocks(),
+            tokens=match.tokens,
+            panel=match.tokens[panel],
+            plan=plan,
+            batch_size=batch_size,
+            on_cells=bar.update,
+        )
+    if sums.n_skipped == int(cells.mask.sum()):
+        msg = "No cell has a gene of the model's vocabulary: there is nothing to attend to."
+        raise ValueError(msg)
+    if sums.n_skipped:
+        logger.warning("%d cells have no gene of the vocabulary and were left out", sums.n_skipped)
+    return sums
+
+
+def _write(
+    adata: AnnData,
+    keys: EdgeKeys,
+    sums: AttentionSums,
+    panel: IntArray,
+    maps: _Maps,
+    groups: _Groups,
+    scales: tuple[Scale, ...],
+    params: dict[str, Any],
+    cells: Choice,
+    genes: Choice,
+) -> None:
+    strata = _strata(groups, cells)
+    varp: dict[str, Any] = {}
+    uns: dict[str, Any] = {}
+    for position, scale in enumerate(scales):
+        own = keys if position == 0 else keys.scale(scale)
+        matrices = _networks(own, sums, maps, position, None)
+        for code, slug in enumerate(strata["slug"]):
+            matrices |= _networks(own.group(slug), sums, maps, position, code)
+        varp |= {key: pack(values, panel, adata.n_vars) for key, values in matrices.items()}
+        uns[own.key] = {"params": params | {"scale": scale}, "edges_keys": list(matrices)}
+        if groups.labels:
+            uns[own.key]["strata"] = strata
+    varp[keys.n_cells] = pack(sums.pair_counts(), panel, adata.n_vars, fill=0)
+    for code, slug in enumerate(strata["slug"]):
+        varp[keys.group(slug).n_cells] = pack(sums.pair_counts(code), panel, adata.n_vars, fill=0)
+    rank = np.full(adata.n_vars, np.nan, dtype=np.float32)
+    rank[panel] = sums.mean_rank()
+    obs = {keys.cells: cells.mask} if cells.name is None else {}
+    var = {keys.position: rank} | ({keys.genes: genes.mask} if genes.name is None else {})
+    write(adata, drop={"varp": _stale(adata, uns)}, obs=obs, var=var, varp=varp, uns=uns)
+
+
+def _networks(keys: EdgeKeys, sums: AttentionSums, maps: _Maps, scale: int, group: int | None) -> dict[str, Any]:
+    names = maps.names(keys)
+    return {keys.key: sums.mean(None, scale, group)} | {
+        name: sums.mean(index, scale, group) for index, name in enumerate(names)
+    }
+
+
+def _strata(groups: _Groups, cells: Choice) -> pd.DataFrame:
+    import pandas as pd  # noqa: PLC0415
+
+    n_obs = np.bincount(groups.codes[cells.mask & (groups.codes >= 0)], minlength=len(groups.labels))
+    return pd.DataFrame(
+        {
+            "group": list(groups.labels),
+            "slug": list(slugs(groups.labels).values()),
+            "n_obs": n_obs[: len(groups.labels)].astype(np.int64),
+        }
+    )
+
+
+def _stale(adata: AnnData, uns: dict[str, Any]) -> list[str]:
+    """Matrices of an earlier run under the same keys."""
+    names = [name for key in uns for name in adata.uns.get(key, {}).get("edges_keys", [])]
+    return names + [EdgeKeys(name).n_cells for name in names]
