@@ -20,6 +20,12 @@ MEAN = "mean"
 VARIANCE = "variance"
 DETECTION_RATE = "detection_rate"
 RANDOMIZED = "randomized"
+#: Records in ``uns`` of what was prepared, each under the name of its function.
+LOGNORMALIZE = "lognormalize"
+SELECT_CELLS = "select_cells"
+SELECT_PANEL = "select_panel"
+MATCH_GENES = "match_genes"
+GENE_FEATURES = "gene_features"
 #: Slugs that would collide with a companion slot of an edges key.
 RESERVED_SLUGS = ("n_cells", "z", RANDOMIZED, "probability", "uniform_fold", "centered", "position", "cells", "genes")
 
