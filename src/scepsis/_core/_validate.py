@@ -55,6 +55,13 @@ def require_positive(value: float, *, argument: str, minimum: float = 1) -> None
         raise ValueError(msg)
 
 
+def require_key(key: str, *, argument: str) -> None:
+    """A name that slots are built from: a ``/`` in a key cannot be read back from disk."""
+    if not isinstance(key, str) or not key or "/" in key:
+        msg = f"`{argument}` must be a non-empty string without '/', not {key!r}: such a key cannot be read from disk."
+        raise ValueError(msg)
+
+
 def require_unique_names(adata: AnnData, axis: str) -> None:
     """Names of cells or genes must be unique: results are found by name."""
     index = adata.obs_names if axis == "obs" else adata.var_names

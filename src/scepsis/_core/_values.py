@@ -45,6 +45,28 @@ class Values:
                 raise ValueError(msg)
             yield chosen, block if self.totals is None else lognormalized(block, self.totals[chosen])
 
+    def log_blocks(self, rows: IntArray) -> Iterator[tuple[IntArray, sparse.csr_matrix]]:
+        """Yield ``(rows, block)``, and raise `ValueError` for values that cannot be on a log1p scale."""
+        any_value = any_fraction = False
+        for chosen, block in self.blocks(rows):
+            if self.totals is None and block.data.size:
+                if block.data.min() < 0:
+                    msg = (
+                        f"`{self.slot}` holds negative values, so it looks scaled or corrected, where log-normalised "
+                        "values are needed. Put raw counts in `adata.layers['counts']` and call "
+                        "`scepsis.pp.lognormalize(adata)`."
+                    )
+                    raise ValueError(msg)
+                any_value = True
+                any_fraction = any_fraction or bool((block.data != np.rint(block.data)).any())
+            yield chosen, block
+        if any_value and not any_fraction:
+            msg = (
+                f"`{self.slot}` holds whole numbers only, so it looks like raw counts, where log-normalised values are "
+                "needed. Call `scepsis.pp.lognormalize(adata)`, or pass `layer=` if they are elsewhere."
+            )
+            raise ValueError(msg)
+
     def dense(self, rows: IntArray, columns: IntArray) -> FloatArray:
         """Cells x genes asked for, as float32."""
         parts = [block[:, columns].toarray() for _, block in self.blocks(rows)]

@@ -1,0 +1,137 @@
+"""What was done to each cell, and which gene of ``var`` each perturbation is about."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scepsis._core._validate import listing, require_column, require_label
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from scepsis._core._types import BoolArray, IntArray
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Perturbations of a screen and their cells."""
+
+    #: Names of the perturbations, control excepted, in the order of the categories.
+    names: list[str]
+    #: Position of each cell's perturbation in `names`; -1 for control cells, -2 for cells without a label.
+    codes: IntArray
+
+    @property
+    def is_control(self) -> BoolArray:
+        mask: BoolArray = self.codes == -1
+        return mask
+
+    def cells(self, position: int) -> IntArray:
+        """Cells of one perturbation, ascending."""
+        return np.flatnonzero(self.codes == position)
+
+
+def read_labels(adata: AnnData, groupby: str, control: str) -> Labels:
+    """Labels from ``obs[groupby]``; cells without one are left out, and their number is logged."""
+    column = require_column(adata.obs, groupby, slot="obs", remedy="Pass the column of labels as `groupby=`.")
+    slot = f"adata.obs[{groupby!r}]"
+    present = ~column.isna().to_numpy()
+    observed = column[present]
+    _require_strings(observed, slot)
+    found = set(observed.unique()) - {""}
+    require_label(sorted(found), control, slot=slot, argument="control")
+    order = column.cat.categories if hasattr(column, "cat") else sorted(found)
+    names = [str(name) for name in order if name in found and name != control]
+    if not names:
+        msg = (
+            f"`{slot}` holds no label other than the control {control!r}: there is no perturbation to compare with it."
+        )
+        raise ValueError(msg)
+    position = {name: index for index, name in enumerate(names)} | {control: -1}
+    codes = np.full(len(column), -2)
+    codes[present] = [position.get(label, -2) for label in observed]
+    unlabelled = int((codes == -2).sum())
+    if unlabelled:
+        logger.info("%d cells without a label in %s are left out", unlabelled, slot)
+    return Labels(names, codes)
+
+
+def _require_strings(observed: pd.Series[Any], slot: str) -> None:
+    """Labels are words: numbers are more likely a score or a cluster than a perturbation."""
+    distinct = observed.unique()
+    if all(isinstance(label, str) for label in distinct):
+        return
+    msg = (
+        f"`{slot}` must hold labels as strings, not {observed.dtype} values such as "
+        f"{next(label for label in distinct if not isinstance(label, str))!r}. If these are labels, "
+        f"write `{slot} = {slot}.astype(str).astype('category')`."
+    )
+    raise TypeError(msg)
+
+
+@dataclass(frozen=True)
+class PerturbedGenes:
+    """Which gene each perturbation is about."""
+
+    #: Name of the gene in ``var_names``; "" when it is not there, or when several genes were perturbed at once.
+    genes: list[str]
+    #: Whether several genes were perturbed at once.
+    is_multiple: BoolArray
+
+
+def perturbed_genes(adata: AnnData, labels: Labels, *, control: str, gene_symbols: str | None = None) -> PerturbedGenes:
+    """
+    Map labels onto genes; `gene_symbols` is the column of ``var`` that they are written in, None means ``var_names``.
+
+    ``A+B`` perturbs two genes, unless a gene is called that or one half is `control`. Labels without a gene are
+    listed in the log, and warned about when no label has one.
+    """
+    symbols = adata.var_names if gene_symbols is None else require_column(adata.var, gene_symbols, slot="var")
+    lookup, ambiguous = _lookup(symbols.to_numpy(), adata.var_names.to_numpy())
+    genes, multiple = [], np.zeros(len(labels.names), dtype=bool)
+    for index, name in enumerate(labels.names):
+        parts = [part.strip() for part in name.split("+")]
+        parts = [part for part in parts if part and part != control]
+        multiple[index] = name not in lookup and len(parts) > 1
+        genes.append("" if multiple[index] else lookup.get(name, lookup.get(parts[0] if parts else name, "")))
+    where = "adata.var_names" if gene_symbols is None else f"adata.var[{gene_symbols!r}]"
+    _say(labels.names, genes, multiple, ambiguous, where)
+    return PerturbedGenes(genes, multiple)
+
+
+def _lookup(symbols: NDArray[Any], var_names: NDArray[Any]) -> tuple[dict[str, str], set[str]]:
+    """Symbol -> name of the gene, and the symbols that stand for several genes (they stand for none)."""
+    lookup: dict[str, str] = {}
+    ambiguous: set[str] = set()
+    for symbol, gene in zip(symbols, var_names, strict=True):
+        if not isinstance(symbol, str) or not symbol:
+            continue
+        if symbol in lookup:
+            ambiguous.add(symbol)
+        lookup[symbol] = str(gene)
+    return {symbol: gene for symbol, gene in lookup.items() if symbol not in ambiguous}, ambiguous
+
+
+def _say(names: list[str], genes: list[str], multiple: BoolArray, ambiguous: set[str], where: str) -> None:
+    missing = [name for name, gene, many in zip(names, genes, multiple, strict=True) if not gene and not many]
+    unclear = [name for name in missing if name in ambiguous]
+    if unclear:
+        logger.warning("%s stand for several genes of %s, and are mapped to none", listing(unclear), where)
+    if missing and not any(genes):
+        warnings.warn(
+            f"None of the perturbations ({listing(missing)}) is a gene of `{where}`, so none can be scored as a source "
+            "of edges. Pass `gene_symbols=`, the column of `adata.var` that holds the names used in the labels.",
+            UserWarning,
+            stacklevel=4,
+        )
+    elif missing:
+        logger.info("perturbations without a gene in %s: %s", where, listing(missing, limit=50))
