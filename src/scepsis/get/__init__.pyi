@@ -1,0 +1,3 @@
+from ._effects import effects
+
+__all__ = ["effects"]

@@ -1,0 +1,7 @@
+"""Tools: extract edges, call effects, and score the one against the other."""
+
+from __future__ import annotations
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
