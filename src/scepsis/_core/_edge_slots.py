@@ -14,6 +14,7 @@ from scepsis._core._validate import listing
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from numpy.typing import NDArray
 
     from scepsis._core._resolve import Choice
     from scepsis._core._types import BoolArray, FloatArray, IntArray
@@ -31,7 +32,7 @@ class EdgeArray:
     params: dict[str, Any]
 
 
-def pack(values: FloatArray, genes: IntArray, n_vars: int, *, fill: float = np.nan) -> Any:
+def pack(values: NDArray[Any], genes: IntArray, n_vars: int, *, fill: float = np.nan) -> Any:
     """
     Spread a panel's matrix over all genes: dense when at least half of the pairs are evaluated, else CSR.
 
@@ -52,7 +53,7 @@ def pack(values: FloatArray, genes: IntArray, n_vars: int, *, fill: float = np.n
     return sparse.csr_matrix(index, shape=(n_vars, n_vars))
 
 
-def unpack(matrix: Any, genes: IntArray | None = None, *, fill: float = np.nan) -> tuple[FloatArray, IntArray]:
+def unpack(matrix: Any, genes: IntArray | None = None, *, fill: float = np.nan) -> tuple[NDArray[Any], IntArray]:
     """Give the matrix among `genes` (None: those with any evaluated pair), and the genes."""
     if sparse.issparse(matrix):
         csr = sparse.csr_matrix(matrix)

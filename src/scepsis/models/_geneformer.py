@@ -45,7 +45,7 @@ class Geneformer:
         self.medians = medians
         self.name = name
         self.fingerprint = fingerprint
-        config = self.network.config
+        config: Any = self.network.config
         self.n_layers = int(config.num_hidden_layers)
         self.n_heads = int(config.num_attention_heads)
         self.head_size = int(config.hidden_size) // self.n_heads

@@ -49,15 +49,14 @@ def randomize(model: ModelT, rng: Seed = 0) -> ModelT:
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, torch.nn.LayerNorm):
-                module.weight.fill_(1.0)
-                module.bias.zero_()
+                module.reset_parameters()
             elif isinstance(module, torch.nn.Linear | torch.nn.Embedding):
                 drawn = torch.empty(module.weight.shape).normal_(0.0, sigma, generator=generator)
                 module.weight.copy_(drawn)
-                if getattr(module, "bias", None) is not None:
-                    module.bias.zero_()
-                if getattr(module, "padding_idx", None) is not None:
-                    module.weight[module.padding_idx].zero_()
+            if isinstance(module, torch.nn.Linear) and module.bias is not None:
+                module.bias.zero_()
+            if isinstance(module, torch.nn.Embedding) and module.padding_idx is not None:
+                module.weight[module.padding_idx].zero_()
     twin.name = f"{model.name}-randomized"  # type: ignore[attr-defined]
     twin.fingerprint = blake2b(  # type: ignore[attr-defined]
         f"{model.fingerprint}\x1frandomized\x1f{seed}".encode(),  # type: ignore[attr-defined]

@@ -2,33 +2,32 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scepsis._core._edge_slots import pack, provenance
-from scepsis._core._keys import EdgeKeys, slugs
+from scepsis._core._groups import Groups
+from scepsis._core._keys import EdgeKeys
 from scepsis._core._match import tokens_for
 from scepsis._core._memory import require_memory
 from scepsis._core._progress import progress_bar
 from scepsis._core._resolve import choose_cells, choose_genes, resolve
 from scepsis._core._rng import resolve_seed
 from scepsis._core._store import record, write
-from scepsis._core._types import LayerRule, Scale
-from scepsis._core._validate import listing, require_choice, require_column, require_positive
+from scepsis._core._validate import require_positive
 from scepsis._core._values import counts
+from scepsis.tl._edges._request import Maps, resolve_layer_rule, resolve_scales
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import pandas as pd
     from anndata import AnnData
     from scipy import sparse
 
     from scepsis._core._match import Match
     from scepsis._core._resolve import Choice
-    from scepsis._core._types import Data, Head, IntArray, Mask, Seed
+    from scepsis._core._types import Data, Head, IntArray, LayerRule, Mask, Scale, Seed
     from scepsis.edges._accumulate import AttentionSums, Plan
     from scepsis.models import AttentionModel
 
@@ -160,13 +159,13 @@ def attention_edges(
     """
     data = adata.copy() if copy else adata
     target = resolve(data, mod)
-    scales = _scales(scale)
-    maps = _Maps.of(model, layers, heads)
-    rule = _layer_rule(model, maps, layer_rule)
+    scales = resolve_scales(scale)
+    maps = Maps.of(model, layers, heads)
+    rule = resolve_layer_rule(model, maps, layer_rule)
     seed = resolve_seed(rng)
     if batch_size is not None:
         require_positive(batch_size, argument="batch_size")
-    groups = _Groups.of(target, groupby, named=layers is not None or heads is not None)
+    groups = _groups(target, groupby, named=layers is not None or heads is not None)
     cells = choose_cells(target, mask_obs)
     genes = choose_genes(target, mask_var)
     match = tokens_for(target, model)
@@ -203,91 +202,13 @@ def attention_edges(
     return data if copy else None
 
 
-@dataclass(frozen=True)
-class _Maps:
-    """Layers, or heads, that are stored."""
-
-    layers: tuple[int, ...]
-    heads: tuple[Head, ...]
-
-    @classmethod
-    def of(cls, model: AttentionModel, layers: int | Sequence[int] | None, heads: Sequence[Head] | None) -> _Maps:
-        if heads is not None:
-            if layers is not None:
-                msg = "Pass `layers` or `heads`, not both: a head names its layer."
-                raise ValueError(msg)
-            pairs = tuple((int(layer), int(head)) for layer, head in heads)
-            _require_range([layer for layer, _ in pairs], model.n_layers, "heads", "layers")
-            _require_range([head for _, head in pairs], model.n_heads, "heads", "heads")
-            _require_distinct(pairs, "heads")
-            return cls(tuple(sorted({layer for layer, _ in pairs})), tuple(sorted(pairs)))
-        chosen = range(model.n_layers) if layers is None else [layers] if isinstance(layers, int) else layers
-        numbers = tuple(int(layer) for layer in chosen)
-        _require_range(numbers, model.n_layers, "layers", "layers")
-        _require_distinct(numbers, "layers")
-        return cls(tuple(sorted(numbers)), ())
-
-    def names(self, keys: EdgeKeys) -> list[str]:
-        """Slots of the single maps; none when there is only one, which is the mean itself."""
-        if self.heads:
-            return [keys.head(layer, head) for layer, head in self.heads]
-        return [keys.layer(layer) for layer in self.layers] if len(self.layers) > 1 else []
-
-
-def _require_range(numbers: Sequence[int], size: int, argument: str, what: str) -> None:
-    if not len(numbers):
-        msg = f"`{argument}` is empty."
+def _groups(adata: AnnData, groupby: str | None, *, named: bool) -> Groups:
+    if groupby is None:
+        return Groups.none(adata.n_obs)
+    if not named:
+        msg = "With `groupby`, name the `layers` (or `heads`) to store: every group gets a matrix for each."
         raise ValueError(msg)
-    wrong = [number for number in numbers if not 0 <= number < size]
-    if wrong:
-        msg = f"`{argument}` asks for {listing(wrong)}; the model has {what} 0 to {size - 1} (0-based)."
-        raise ValueError(msg)
-
-
-def _require_distinct(items: Sequence[object], argument: str) -> None:
-    if len(set(items)) < len(items):
-        msg = f"`{argument}` names something twice: {listing(items)}."
-        raise ValueError(msg)
-
-
-def _scales(scale: Scale | tuple[Scale, ...]) -> tuple[Scale, ...]:
-    scales = (scale,) if isinstance(scale, str) else tuple(scale)
-    for one in scales:
-        require_choice(one, get_args(Scale), argument="scale")
-    if not scales:
-        msg = f"`scale` is empty; it takes {listing(get_args(Scale))}, or several in a tuple."
-        raise ValueError(msg)
-    _require_distinct(scales, "scale")
-    return scales
-
-
-def _layer_rule(model: AttentionModel, maps: _Maps, rule: LayerRule | None) -> LayerRule:
-    if rule is not None:
-        require_choice(rule, get_args(LayerRule), argument="layer_rule")
-        return rule
-    return "single" if not maps.heads and len(maps.layers) == model.n_layers else "unrecorded"
-
-
-@dataclass(frozen=True)
-class _Groups:
-    """Group of every cell (-1: none), and the groups."""
-
-    codes: IntArray
-    labels: tuple[str, ...]
-
-    @classmethod
-    def of(cls, adata: AnnData, groupby: str | None, *, named: bool) -> _Groups:
-        if groupby is None:
-            return cls(np.zeros(adata.n_obs, dtype=np.int64), ())
-        column = require_column(adata.obs, groupby, slot="obs")
-        if column.dtype.kind == "f":
-            msg = f"`adata.obs[{groupby!r}]` is continuous; `groupby` takes labels (a categorical or strings)."
-            raise TypeError(msg)
-        if not named:
-            msg = "With `groupby`, name the `layers` (or `heads`) to store: every group gets a matrix for each."
-            raise ValueError(msg)
-        categories = column.astype("category").cat
-        return cls(categories.codes.to_numpy().astype(np.int64), tuple(map(str, categories.categories)))
+    return Groups.read(adata, groupby)
 
 
 def _panel(match: Match, genes: Choice) -> IntArray:
@@ -304,7 +225,7 @@ def _panel(match: Match, genes: Choice) -> IntArray:
     return panel
 
 
-def _plan(n_genes: int, maps: _Maps, scales: tuple[Scale, ...], groups: _Groups) -> Plan:
+def _plan(n_genes: int, maps: Maps, scales: tuple[Scale, ...], groups: Groups) -> Plan:
     from scepsis.edges._accumulate import Plan  # noqa: PLC0415
 
     # Cells without a label count towards the whole, in a group of their own.
@@ -346,7 +267,7 @@ def _extract(
     adata: AnnData,
     model: AttentionModel,
     cells: Choice,
-    groups: _Groups,
+    groups: Groups,
     match: Match,
     panel: IntArray,
     plan: Plan,
@@ -385,14 +306,14 @@ def _write(
     keys: EdgeKeys,
     sums: AttentionSums,
     panel: IntArray,
-    maps: _Maps,
-    groups: _Groups,
+    maps: Maps,
+    groups: Groups,
     scales: tuple[Scale, ...],
     params: dict[str, Any],
     cells: Choice,
     genes: Choice,
 ) -> None:
-    strata = _strata(groups, cells)
+    strata = groups.strata(cells.mask)
     varp: dict[str, Any] = {}
     uns: dict[str, Any] = {}
     for position, scale in enumerate(scales):
@@ -414,24 +335,11 @@ def _write(
     write(adata, drop={"varp": _stale(adata, uns)}, obs=obs, var=var, varp=varp, uns=uns)
 
 
-def _networks(keys: EdgeKeys, sums: AttentionSums, maps: _Maps, scale: int, group: int | None) -> dict[str, Any]:
+def _networks(keys: EdgeKeys, sums: AttentionSums, maps: Maps, scale: int, group: int | None) -> dict[str, Any]:
     names = maps.names(keys)
     return {keys.key: sums.mean(None, scale, group)} | {
         name: sums.mean(index, scale, group) for index, name in enumerate(names)
     }
-
-
-def _strata(groups: _Groups, cells: Choice) -> pd.DataFrame:
-    import pandas as pd  # noqa: PLC0415
-
-    n_obs = np.bincount(groups.codes[cells.mask & (groups.codes >= 0)], minlength=len(groups.labels))
-    return pd.DataFrame(
-        {
-            "group": list(groups.labels),
-            "slug": list(slugs(groups.labels).values()),
-            "n_obs": n_obs[: len(groups.labels)].astype(np.int64),
-        }
-    )
 
 
 def _stale(adata: AnnData, uns: dict[str, Any]) -> list[str]:

@@ -1,0 +1,81 @@
+"""What is asked of an attention run, checked before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+from scepsis._core._types import LayerRule, Scale
+from scepsis._core._validate import listing, require_choice
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scepsis._core._keys import EdgeKeys
+    from scepsis._core._types import Head
+    from scepsis.models import AttentionModel
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Layers, or heads, that are stored."""
+
+    layers: tuple[int, ...]
+    heads: tuple[Head, ...]
+
+    @classmethod
+    def of(cls, model: AttentionModel, layers: int | Sequence[int] | None, heads: Sequence[Head] | None) -> Maps:
+        if heads is not None:
+            if layers is not None:
+                msg = "Pass `layers` or `heads`, not both: a head names its layer."
+                raise ValueError(msg)
+            pairs = tuple((int(layer), int(head)) for layer, head in heads)
+            _require_range([layer for layer, _ in pairs], model.n_layers, "heads", "layers")
+            _require_range([head for _, head in pairs], model.n_heads, "heads", "heads")
+            _require_distinct(pairs, "heads")
+            return cls(tuple(sorted({layer for layer, _ in pairs})), tuple(sorted(pairs)))
+        chosen = range(model.n_layers) if layers is None else [layers] if isinstance(layers, int) else layers
+        numbers = tuple(int(layer) for layer in chosen)
+        _require_range(numbers, model.n_layers, "layers", "layers")
+        _require_distinct(numbers, "layers")
+        return cls(tuple(sorted(numbers)), ())
+
+    def names(self, keys: EdgeKeys) -> list[str]:
+        """Slots of the single maps; none when there is only one, which is the mean itself."""
+        if self.heads:
+            return [keys.head(layer, head) for layer, head in self.heads]
+        return [keys.layer(layer) for layer in self.layers] if len(self.layers) > 1 else []
+
+
+def _require_range(numbers: Sequence[int], size: int, argument: str, what: str) -> None:
+    if not len(numbers):
+        msg = f"`{argument}` is empty."
+        raise ValueError(msg)
+    wrong = [number for number in numbers if not 0 <= number < size]
+    if wrong:
+        msg = f"`{argument}` asks for {listing(wrong)}; the model has {what} 0 to {size - 1} (0-based)."
+        raise ValueError(msg)
+
+
+def _require_distinct(items: Sequence[object], argument: str) -> None:
+    if len(set(items)) < len(items):
+        msg = f"`{argument}` names something twice: {listing(items)}."
+        raise ValueError(msg)
+
+
+def resolve_scales(scale: Scale | tuple[Scale, ...]) -> tuple[Scale, ...]:
+    scales = (scale,) if isinstance(scale, str) else tuple(scale)
+    for one in scales:
+        require_choice(one, get_args(Scale), argument="scale")
+    if not scales:
+        msg = f"`scale` is empty; it takes {listing(get_args(Scale))}, or several in a tuple."
+        raise ValueError(msg)
+    _require_distinct(scales, "scale")
+    return scales
+
+
+def resolve_layer_rule(model: AttentionModel, maps: Maps, rule: LayerRule | None) -> LayerRule:
+    if rule is not None:
+        require_choice(rule, get_args(LayerRule), argument="layer_rule")
+        return rule
+    return "single" if not maps.heads and len(maps.layers) == model.n_layers else "unrecorded"
