@@ -1,0 +1,128 @@
+"""What the documents say is what there is."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scepsis._core import _keys
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SLOTS = (ROOT / "docs" / "slots.md").read_text()
+
+
+def fences(text: str, language: str) -> list[str]:
+    """Code blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def slot_names() -> list[str]:
+    """Every name that `_keys` can build, with placeholders."""
+    names = [
+        value
+        for name, value in vars(_keys).items()
+        if name.isupper() and isinstance(value, str) and name != "RANDOMIZED"
+    ]
+    edges = _keys.EdgeKeys("<key>")
+    arguments = {"layer": (13,), "head": (13, 2), "scale": ("uniform_fold",), "group": ("<slug>",), "owns": None}
+    for name, member in inspect.getmembers(_keys.EdgeKeys):
+        if name.startswith("_") or name == "key":
+            continue
+        if isinstance(member, property):
+            names.append(getattr(edges, name))
+        elif arguments[name] is not None:  # a new builder has to be added here, and to the page
+            built = getattr(edges, name)(*arguments[name])
+            names.append(built if isinstance(built, str) else built.key)
+    effects = _keys.EffectKeys("<key>")
+    names += [
+        getattr(effects, name) for name, member in inspect.getmembers(_keys.EffectKeys) if isinstance(member, property)
+    ]
+    return names
+
+
+@pytest.mark.parametrize("name", slot_names())
+def test_slot_is_in_the_table(name: str) -> None:
+    assert f'["{name}"]' in SLOTS
+
+
+@pytest.mark.parametrize("slug", _keys.RESERVED_SLUGS)
+def test_reserved_slug_is_named(slug: str) -> None:
+    assert f"`{slug}`" in SLOTS
+
+
+def test_ci_runs_the_commands_of_the_readme() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    commands = [line for block in fences(README, "bash") for line in block.splitlines()]
+    for variable, expected in (
+        ("test_line", 'python -m pip install -e ".[test]" && python -m pytest'),
+        ("demo_line", "python -m pip install . && scepsis demo"),
+    ):
+        (pattern,) = re.findall(rf"^{variable}=\$\(grep -m1 -E '(.*)' README\.md\)$", script, flags=re.MULTILINE)
+        found = [line for line in README.splitlines() if re.search(pattern, line)]
+        assert found == [expected]
+        assert expected in commands
+        assert f"${{{variable}%%&&*}}" in script
+        assert f"${{{variable}#*&& }}" in script
+
+
+def test_readme_names_no_option_that_does_not_exist() -> None:
+    audit = [line for block in fences(README, "bash") for line in block.splitlines() if "scepsis audit" in line]
+    helped = subprocess.run(
+        [sys.executable, "-m", "scepsis", "audit", "--help"], check=True, capture_output=True, text=True, timeout=120
+    ).stdout
+    for option in {word for line in audit for word in line.split() if word.startswith("--")}:
+        assert option in helped
+
+
+def test_command_line_page_names_every_option() -> None:
+    page = (ROOT / "docs" / "command_line.md").read_text()
+    for command in ("demo", "audit"):
+        helped = subprocess.run(
+            [sys.executable, "-m", "scepsis", command, "--help"],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        ).stdout
+        for option in set(re.findall(r"--[a-z][a-z-]+", helped)) - {"--help"}:
+            assert f"`{option}" in page
+
+
+def test_quickstart_of_the_readme_runs(tmp_path: Path) -> None:
+    (quickstart,) = fences(README, "python")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", quickstart],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=tmp_path,
+        env=os.environ | {"MPLBACKEND": "Agg"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "audit.html").stat().st_size > 10_000
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" / "README.md"]:
+        for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text()):
+            assert (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+def test_citations_have_an_entry() -> None:
+    entries = set(re.findall(r"^@\w+\{(\w+),", (ROOT / "docs" / "references.bib").read_text(), flags=re.MULTILINE))
+    texts = [path.read_text() for folder in ("src", "docs") for path in (ROOT / folder).rglob("*.[pm][yd]")]
+    cited = {
+        key.strip()
+        for text in texts
+        for keys in re.findall(r":cite:[pt]:`([^`]+)`|\{cite:[pt]\}`([^`]+)`", text)
+        for key in "".join(keys).split(",")
+    }
+    assert cited <= entries
