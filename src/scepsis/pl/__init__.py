@@ -1,0 +1,7 @@
+"""Pictures of stored results: each takes axes, gives them back, and stores nothing."""
+
+from __future__ import annotations
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
