@@ -16,7 +16,7 @@ shutil.copytree(HERE.parent / "tutorials", TUTORIALS, ignore=shutil.ignore_patte
 
 project = "scepsis"
 author = "The scepsis developers"
-copyright = f"2026, {author}"  # noqa: A001
+copyright = f"2026, {author}"
 version = release = __version__
 
 extensions = [
