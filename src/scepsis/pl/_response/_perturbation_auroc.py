@@ -91,7 +91,7 @@ def perturbation_auroc(
     """
     data = resolve(adata, mod)
     units = read_frame(data, key, "per_perturbation", maker=MAKER)
-    rows = arranged(read_frame(data, key, "summary", maker=MAKER), predictors)
+    rows = _arranged(read_frame(data, key, "summary", maker=MAKER), predictors)
     axes = axes_or_new(ax, width=7.0, height=rows_height(len(rows)))
     _dots(axes, units, rows)
     for _, row in rows.iterrows():
@@ -100,7 +100,7 @@ def perturbation_auroc(
     return axes
 
 
-def arranged(summary: pd.DataFrame, predictors: Sequence[str] | None = None) -> pd.DataFrame:
+def _arranged(summary: pd.DataFrame, predictors: Sequence[str] | None = None) -> pd.DataFrame:
     """Rows of a summary in the order in which they are drawn, with their height as column ``y``."""
     rows = summary
     if predictors is not None:

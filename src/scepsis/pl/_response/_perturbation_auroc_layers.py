@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scepsis._core._keys import RANDOMIZED
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame
 from scepsis._core._validate import listing
@@ -138,7 +139,7 @@ def _curve(ax: Axes, base: str, curve: pd.DataFrame) -> None:
 
 def _look(base: str, kind: str) -> Look:
     """Look of a curve: that of its kind, and where the name says so that of a scale or a control."""
-    for suffix, named in (("randomized", "control"), ("uniform_fold", "scale"), ("centered", "scale")):
+    for suffix, named in ((RANDOMIZED, "control"), ("uniform_fold", "scale"), ("centered", "scale")):
         if base.endswith(f"_{suffix}"):
             return look(named)
     return look(kind)

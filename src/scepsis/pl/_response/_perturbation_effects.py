@@ -77,7 +77,7 @@ def perturbation_effects(
     return axes
 
 
-def expected_false(table: pd.DataFrame, false_calls: pd.DataFrame) -> FloatArray:
+def _expected_false(table: pd.DataFrame, false_calls: pd.DataFrame) -> FloatArray:
     """Genes that the test would call without any effect: share of false calls at the nearest size x genes tested."""
     known = false_calls[false_calls["share_of_genes"].notna()]
     if known.empty or table.empty:
@@ -90,7 +90,7 @@ def expected_false(table: pd.DataFrame, false_calls: pd.DataFrame) -> FloatArray
 
 
 def _false_calls(ax: Axes, found: pd.DataFrame, false_calls: pd.DataFrame, params: dict[str, Any]) -> None:
-    expected = expected_false(found, false_calls)
+    expected = _expected_false(found, false_calls)
     if not np.isfinite(expected).any():
         return
     shares = 100 * false_calls["share_of_splits"].dropna()
