@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import contextmanager
 from copy import deepcopy
@@ -118,6 +119,70 @@ def make_model() -> Callable[..., Any]:
         return SimpleNamespace(vocabulary=vocabulary, name=name)
 
     return make
+
+
+def _make_checkpoint(
+    folder: Path,
+    *,
+    generation: int = 1,
+    n_genes: int = 60,
+    n_layers: int = 3,
+    n_heads: int = 4,
+    width: int = 32,
+    positions: int = 64,
+    sigma: float = 0.5,
+    seed: int = 0,
+    weights: str = "model.safetensors",
+) -> Path:
+    """A small random model in the published layout: genes ``ENSG00000000000`` and on, weights far from uniform."""
+    import torch
+    from transformers import BertConfig, BertForMaskedLM
+
+    special = ["<pad>", "<mask>", *(["<cls>", "<eos>"] if generation == 2 else [])]
+    genes = [f"ENSG{index:011d}" for index in range(n_genes)]
+    tokens = {name: index for index, name in enumerate([*special, *genes])}
+    config = BertConfig(
+        vocab_size=len(tokens),
+        hidden_size=width,
+        num_hidden_layers=n_layers,
+        num_attention_heads=n_heads,
+        intermediate_size=2 * width,
+        max_position_embeddings=positions,
+        hidden_act="relu",
+        layer_norm_eps=1e-12,
+        initializer_range=sigma,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = BertForMaskedLM(config)
+    folder.mkdir(parents=True)
+    model.save_pretrained(folder)
+    if weights != "model.safetensors":
+        torch.save(model.state_dict(), folder / weights)
+        (folder / "model.safetensors").unlink()
+    rng = np.random.default_rng(seed)
+    medians = dict(zip(genes, rng.uniform(0.5, 3.0, n_genes).tolist(), strict=True))
+    (folder / "token_dictionary.json").write_text(json.dumps(tokens))
+    (folder / "gene_median_dictionary.json").write_text(json.dumps(medians))
+    return folder
+
+
+@pytest.fixture
+def make_checkpoint(tmp_path: Path) -> Callable[..., Path]:
+    """Maker of checkpoint folders: ``make_checkpoint(generation=, n_genes=, n_layers=, n_heads=, ...)``."""
+
+    def make(name: str = "checkpoint", **options: Any) -> Path:
+        return _make_checkpoint(tmp_path / name, **options)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A loaded model of three layers that knows the genes of `screen` by their Ensembl ids."""
+    from scepsis.models import load
+
+    return load(_make_checkpoint(tmp_path_factory.mktemp("models") / "small", sigma=0.05))
 
 
 @pytest.fixture

@@ -229,14 +229,17 @@ def _quiet() -> Iterator[None]:
     """Keep the loader from listing, as unexpected, the heads that attention does not need."""
     from transformers.utils import logging as hf_logging  # noqa: PLC0415
 
-    before = hf_logging.get_verbosity()
+    verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        hf_logging.set_verbosity(before)
+        hf_logging.set_verbosity(verbosity)
+        if bars:
+            hf_logging.enable_progress_bar()
 
 
 def _device(device: str | torch.device | None) -> torch.device:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -193,6 +194,8 @@ def attention_edges(
         layer_rule=rule,
         batch_size=batch_size,
         seed=seed,
+        torch_version=version("torch"),
+        transformers_version=version("transformers"),
         n_cells_without_tokens=sums.n_skipped,
         n_cells_truncated=sums.n_truncated,
         mean_tokens=sums.n_tokens / max(1, int(cells.mask.sum()) - sums.n_skipped),
