@@ -3,8 +3,20 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anndata
+import mudata
+import pandas as pd
+from scipy import sparse
 
 from scepsis import __version__
+from scepsis._core import _types
+
+if TYPE_CHECKING:
+    from docutils.nodes import Element
+    from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
 
 HERE = Path(__file__).parent
 OFFLINE = os.environ.get("SCEPSIS_DOCS_OFFLINE") == "1"
@@ -67,3 +79,25 @@ nitpick_ignore_regex = [("py:.*", r"(?!scepsis\b).*")]
 
 html_theme = "furo"
 html_title = f"scepsis {version}"
+
+# The words that signatures are written in are strings, which type checkers read; readers get them spelled out.
+_names = {"AnnData": anndata.AnnData, "MuData": mudata.MuData, "pd": pd, "sparse": sparse}
+for _word in _types.__all__:
+    if isinstance(_meaning := getattr(_types, _word), str):
+        setattr(_types, _word, eval(_meaning, vars(_types) | _names))
+
+
+def find_public_name(app: Sphinx, env: BuildEnvironment, node: Element, content: Element) -> Any:
+    """Types are known under the private file that they lie in; the pages have them under their public name."""
+    target = node.get("reftarget", "")
+    if node.get("refdomain") != "py" or not target.startswith("scepsis."):
+        return None
+    public = ".".join(part for part in target.split(".") if not part.startswith("_"))
+    if public == target:
+        return None
+    where = node["refdoc"]
+    return env.domains["py"].resolve_xref(env, where, app.builder, node["reftype"], public, node, content)
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("missing-reference", find_public_name)
