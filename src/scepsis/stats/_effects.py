@@ -23,8 +23,8 @@ Test: TypeAlias = Literal["student", "welch", "mannwhitney"]
 TESTS: tuple[Test, ...] = ("student", "welch", "mannwhitney")
 #: Added to both means of a fold change, so that it is finite where one group has nothing.
 PSEUDOCOUNT = 1e-9
-#: Sizes of control splits, as quantiles of the sizes of the perturbations.
-SIZE_QUANTILES = (0.1, 0.5, 0.9)
+#: Sizes of control splits, as quantiles of the sizes of the perturbations: the smallest fares worst.
+SIZE_QUANTILES = (0, 0.5, 1)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class NullSplit(NamedTuple):
 
 def null_splits(n_control: int, sizes: Sequence[int], n_splits: int, seed: int) -> list[NullSplit]:
     """
-    Draw `n_splits` sets of control cells at a few sizes that represent `sizes`.
+    Draw `n_splits` sets of control cells at the smallest, the median and the largest of `sizes`.
 
     At most half of the control cells are taken away. Each set has a generator of its own, so it depends on nothing
     but the seed, its size and its number.

@@ -109,7 +109,7 @@ def perturbation_effects(
     gene_symbols
         Column of ``var`` that the labels are written in. None means ``var_names``.
     n_null_splits
-        Control-against-control splits for each of up to three sizes that represent the perturbations'.
+        Control-against-control splits for each of the smallest, median and largest number of perturbed cells.
     key_added
         Name of the label set; several live side by side.
     mod
