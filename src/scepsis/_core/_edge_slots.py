@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from scepsis._core._hashing import hash_strings
+from scepsis._core._keys import EdgeKeys
 from scepsis._core._validate import listing
 
 if TYPE_CHECKING:
@@ -32,18 +33,18 @@ class EdgeArray:
     params: dict[str, Any]
 
 
-def pack(values: NDArray[Any], genes: IntArray, n_vars: int, *, fill: float = np.nan) -> Any:
+def pack(values: NDArray[Any], genes: IntArray, n_vars: int) -> Any:
     """
     Spread a panel's matrix over all genes: dense when at least half of the pairs are evaluated, else CSR.
 
-    In the sparse form evaluated zeros are explicit, and what is absent was never evaluated. `fill` stands for
-    "never evaluated" in the dense form (NaN for weights, 0 for counts).
+    In the sparse form evaluated zeros are explicit, and what is absent was never evaluated. In the dense form NaN
+    stands for that among weights, and 0 among counts.
     """
     evaluated = ~np.isnan(values) if values.dtype.kind == "f" else values > 0
     if 2 * int(evaluated.sum()) >= n_vars * n_vars:
         if len(genes) == n_vars:
             return values
-        dense = np.full((n_vars, n_vars), fill, dtype=values.dtype)
+        dense = np.full((n_vars, n_vars), _absent(values.dtype), dtype=values.dtype)
         dense[np.ix_(genes, genes)] = values
         return dense
     row, column = np.nonzero(evaluated)
@@ -53,7 +54,7 @@ def pack(values: NDArray[Any], genes: IntArray, n_vars: int, *, fill: float = np
     return sparse.csr_matrix(index, shape=(n_vars, n_vars))
 
 
-def unpack(matrix: Any, genes: IntArray | None = None, *, fill: float = np.nan) -> tuple[NDArray[Any], IntArray]:
+def unpack(matrix: Any, genes: IntArray | None = None) -> tuple[NDArray[Any], IntArray]:
     """Give the matrix among `genes` (None: those with any evaluated pair), and the genes."""
     if sparse.issparse(matrix):
         csr = sparse.csr_matrix(matrix)
@@ -65,7 +66,7 @@ def unpack(matrix: Any, genes: IntArray | None = None, *, fill: float = np.nan) 
         position[genes] = np.arange(len(genes))
         coo = csr[genes].tocoo()
         inside = position[coo.col] >= 0
-        values = np.full((len(genes), len(genes)), fill, dtype=csr.dtype)
+        values = np.full((len(genes), len(genes)), _absent(csr.dtype), dtype=csr.dtype)
         values[coo.row[inside], position[coo.col[inside]]] = coo.data[inside]
         return values, genes
     dense = np.asarray(matrix)
@@ -73,6 +74,11 @@ def unpack(matrix: Any, genes: IntArray | None = None, *, fill: float = np.nan) 
         evaluated = ~np.isnan(dense) if dense.dtype.kind == "f" else dense > 0
         genes = np.flatnonzero(evaluated.any(axis=0) | evaluated.any(axis=1))
     return (dense if len(genes) == len(dense) else dense[np.ix_(genes, genes)]), genes
+
+
+def _absent(dtype: np.dtype[Any]) -> float:
+    """What a pair that was never evaluated holds."""
+    return np.nan if dtype.kind == "f" else 0
 
 
 def read_edges(adata: AnnData, key: str, *, warn: bool = True) -> EdgeArray:
@@ -117,6 +123,18 @@ def edge_owner(adata: AnnData, key: str) -> str:
             if end == len(parts) or (covered is not None and key in list(covered)):
                 return owner
     return ""
+
+
+def superseded(adata: AnnData, key: str) -> dict[str, list[str]]:
+    """Slots that an earlier run left under `key`, to be dropped before a new one writes its own."""
+    keys = EdgeKeys(key)
+    entry = adata.uns.get(key)
+    names = [key, *(entry.get("edges_keys", []) if hasattr(entry, "get") else [])]
+    return {
+        "varp": [*names, *(EdgeKeys(name).n_cells for name in names)],
+        "var": [keys.position, keys.genes],
+        "obs": [keys.cells],
+    }
 
 
 def provenance(adata: AnnData, cells: Choice, genes: Choice, *, cells_name: str, genes_name: str) -> dict[str, Any]:
