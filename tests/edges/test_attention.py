@@ -8,13 +8,15 @@ import pytest
 import torch
 from scipy import sparse
 
-from scepsis.edges._accumulate import AttentionSums, Plan
+from scepsis.edges._accumulate import Plan
 from scepsis.edges._attention import accumulate_attention, check_seams
 from scepsis.models import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from scepsis.edges._accumulate import AttentionSums
 
 N_GENES = 60
 PANEL = np.arange(5, N_GENES, 2)
@@ -44,7 +46,7 @@ def extract(model: Any, counts: np.ndarray, plan: Plan, *, split: int | None = N
 
 
 def eager_cells(folder: Path, generation: int, model: Any, counts: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Every cell by itself, unpadded, in the published layout, through eager attention: genes, layers x heads x n x n."""
+    """Every cell by itself, unpadded, in the published layout: its genes and its eager attention, by layer and head."""
     from transformers import BertForMaskedLM
 
     reference = BertForMaskedLM.from_pretrained(folder, attn_implementation="eager").eval()

@@ -110,7 +110,7 @@ def test_a_vocabulary_of_another_generation_is_refused(make_checkpoint: Callable
 
 
 def test_unreadable_folders_are_explained(make_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no checkpoint folder .*'demo'"):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint folder .*'demo'"):
         load(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match=r"no `config.json`.*nothing"):

@@ -197,7 +197,7 @@ def _weights(folder: Path) -> Path:
 
 
 def _encoder(folder: Path) -> torch.nn.Module:
-    from transformers import BertModel  # noqa: PLC0415
+    from transformers import BertModel
 
     try:
         with _quiet():
@@ -227,7 +227,7 @@ def _encoder(folder: Path) -> torch.nn.Module:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the loader from listing, as unexpected, the heads that attention does not need."""
-    from transformers.utils import logging as hf_logging  # noqa: PLC0415
+    from transformers.utils import logging as hf_logging
 
     verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity_error()

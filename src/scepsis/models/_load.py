@@ -77,7 +77,7 @@ def load(
             "Geneformer checkpoints (`model_type: bert`) can be loaded."
         )
         raise ValueError(msg)
-    from scepsis.models._geneformer import load_geneformer  # noqa: PLC0415
+    from scepsis.models._geneformer import load_geneformer
 
     return load_geneformer(
         folder,
@@ -110,6 +110,6 @@ def _config(folder: Path) -> dict[str, Any]:
         found = ", ".join(sorted(item.name for item in folder.iterdir())) or "nothing"
         msg = f"{str(folder)!r} has no `config.json`, so it is no checkpoint that can be read; it holds: {found}."
         raise FileNotFoundError(msg)
-    from scepsis.models._dictionaries import read_dictionary  # noqa: PLC0415
+    from scepsis.models._dictionaries import read_dictionary
 
     return read_dictionary(path)

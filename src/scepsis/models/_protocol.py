@@ -52,7 +52,7 @@ class Batch:
     @property
     def mask(self) -> torch.Tensor:
         """Cells x tokens, 1 where there is a token."""
-        import torch  # noqa: PLC0415
+        import torch
 
         ends = torch.tensor(self.n_tokens, device=self.ids.device)
         return (torch.arange(self.ids.shape[1], device=self.ids.device)[None] < ends[:, None]).long()

@@ -39,7 +39,7 @@ def randomize(model: ModelT, rng: Seed = 0) -> ModelT:
     >>> sps.models.randomize(sps.models.load("demo")).name
     'demo-randomized'
     """
-    import torch  # noqa: PLC0415
+    import torch
 
     seed = resolve_seed(rng)
     twin = copy.deepcopy(model)

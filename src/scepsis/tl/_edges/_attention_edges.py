@@ -229,7 +229,7 @@ def _panel(match: Match, genes: Choice) -> IntArray:
 
 
 def _plan(n_genes: int, maps: Maps, scales: tuple[Scale, ...], groups: Groups) -> Plan:
-    from scepsis.edges._accumulate import Plan  # noqa: PLC0415
+    from scepsis.edges._accumulate import Plan
 
     # Cells without a label count towards the whole, in a group of their own.
     n_groups = len(groups.labels) + bool((groups.codes < 0).any()) if groups.labels else 1
@@ -278,7 +278,7 @@ def _extract(
     *,
     show: bool,
 ) -> AttentionSums:
-    from scepsis.edges._attention import accumulate_attention  # noqa: PLC0415
+    from scepsis.edges._attention import accumulate_attention
 
     codes = np.where(groups.codes < 0, plan.n_groups - 1, groups.codes)
 
@@ -328,9 +328,9 @@ def _write(
         uns[own.key] = {"params": params | {"scale": scale}, "edges_keys": list(matrices)}
         if groups.labels:
             uns[own.key]["strata"] = strata
-    varp[keys.n_cells] = pack(sums.pair_counts(), panel, adata.n_vars, fill=0)
+    varp[keys.n_cells] = pack(sums.pair_counts(), panel, adata.n_vars)
     for code, slug in enumerate(strata["slug"]):
-        varp[keys.group(slug).n_cells] = pack(sums.pair_counts(code), panel, adata.n_vars, fill=0)
+        varp[keys.group(slug).n_cells] = pack(sums.pair_counts(code), panel, adata.n_vars)
     rank = np.full(adata.n_vars, np.nan, dtype=np.float32)
     rank[panel] = sums.mean_rank()
     obs = {keys.cells: cells.mask} if cells.name is None else {}
