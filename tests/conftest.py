@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -205,7 +206,9 @@ def roundtrips(tmp_path: Path) -> Callable[[ad.AnnData], Iterator[ad.AnnData]]:
     def both(adata: ad.AnnData) -> Iterator[ad.AnnData]:
         adata.write_h5ad(tmp_path / "roundtrip.h5ad")
         yield ad.read_h5ad(tmp_path / "roundtrip.h5ad")
-        adata.write_zarr(tmp_path / "roundtrip.zarr")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Writing zarr v2 data", category=UserWarning)
+            adata.write_zarr(tmp_path / "roundtrip.zarr")
         yield ad.read_zarr(tmp_path / "roundtrip.zarr")
 
     return both
