@@ -57,7 +57,7 @@ def axes_or_new(ax: Axes | None, *, width: float, height: float) -> Axes:
     """`ax`, or axes on a new figure of a size in inches."""
     if ax is not None:
         return ax
-    import matplotlib.pyplot as plt  # noqa: PLC0415
+    import matplotlib.pyplot as plt
 
     _, new = plt.subplots(figsize=(width, height), layout="constrained")
     return new
@@ -82,7 +82,7 @@ def bare(ax: Axes) -> None:
 
 def marker_handle(appearance: Look, label: str | None = None) -> Line2D:
     """Legend entry of a kind."""
-    from matplotlib.lines import Line2D  # noqa: PLC0415
+    from matplotlib.lines import Line2D
 
     return Line2D(
         [], [], linestyle="none", marker=appearance.marker, color=appearance.colour, label=label or appearance.label
@@ -91,7 +91,7 @@ def marker_handle(appearance: Look, label: str | None = None) -> Line2D:
 
 def line_handle(label: str, *, linewidth: float) -> Line2D:
     """Legend entry of a plain line."""
-    from matplotlib.lines import Line2D  # noqa: PLC0415
+    from matplotlib.lines import Line2D
 
     return Line2D([], [], color=INK, linewidth=linewidth, label=label)
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scepsis._core._edge_slots import read_edges
+from scepsis._core._edge_slots import edge_params
 from scepsis._core._resolve import resolve
 from scepsis._core._validate import listing, require_positive
+from scepsis.get._edge_matrix import edge_matrix
 from scepsis.pl._style import DIVERGING, MISSING, SEQUENTIAL, SMALL, axes_or_new
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Normalize
 
-    from scepsis._core._edge_slots import EdgeArray
     from scepsis._core._types import Data, FloatArray, IntArray
 
 #: Percentiles between which colours run.
@@ -75,13 +75,13 @@ def attention_edges(
     """
     require_positive(max_genes, argument="max_genes", minimum=2)
     data = resolve(adata, mod)
-    edges = read_edges(data, key)
-    names = data.var_names[edges.genes].astype(str)
-    shown = _chosen(edges.values, list(names), genes, max_genes, key)
-    values = edges.values[np.ix_(shown, shown)]
+    matrix = edge_matrix(data, key)
+    names = [str(name) for name in matrix.index]
+    shown = _chosen(matrix.to_numpy(), names, genes, max_genes, key)
+    values = matrix.to_numpy()[np.ix_(shown, shown)]
     side = float(np.clip(0.16 * len(shown), 3.2, 10.0))
     axes = axes_or_new(ax, width=side + 2.2, height=side + 1.4)
-    _matrix(axes, values, label=_meaning(key, edges))
+    _matrix(axes, values, label=_meaning(key, edge_params(data, key)))
     _labels(axes, [names[index] for index in shown])
     whole = "" if genes is not None or len(shown) == len(names) else f", {len(shown)} of {len(names)} genes"
     axes.set_title(f"{key}{whole}", fontsize=SMALL + 2)
@@ -103,9 +103,9 @@ def _chosen(values: FloatArray, names: list[str], genes: Sequence[str] | None, m
     return np.asarray(order[np.linspace(0, len(order) - 1, max_genes).round().astype(int)])
 
 
-def _meaning(key: str, edges: EdgeArray) -> str:
+def _meaning(key: str, params: dict[str, Any]) -> str:
     """What the colour bar measures, from the record of the edges."""
-    scale = str(edges.params.get("scale", ""))
+    scale = str(params.get("scale", ""))
     words = {
         "probability": "mean attention",
         "uniform_fold": "attention x tokens in the cell (1 = even)",
@@ -115,7 +115,7 @@ def _meaning(key: str, edges: EdgeArray) -> str:
 
 
 def _matrix(ax: Axes, values: FloatArray, *, label: str) -> None:
-    import matplotlib as mpl  # noqa: PLC0415
+    import matplotlib as mpl
 
     known = values[np.isfinite(values)]
     diverging = bool(known.size and known.min() < 0)
@@ -131,7 +131,7 @@ def _matrix(ax: Axes, values: FloatArray, *, label: str) -> None:
 
 
 def _norm(known: FloatArray, *, diverging: bool) -> Normalize:
-    from matplotlib.colors import LogNorm, Normalize  # noqa: PLC0415
+    from matplotlib.colors import LogNorm, Normalize
 
     if not known.size:
         return Normalize(0, 1)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from scepsis._core._types import Data
     from scepsis.pl._style import Look
 
-MAKER = "scepsis.tl.perturbation_auroc(adata, edges=[*scepsis.get.layer_keys(adata), 'spearman'])"
+MAKER = "scepsis.tl.perturbation_auroc(adata, edges=[*scepsis.get.layer_keys(adata).values(), 'spearman'])"
 LAYER = re.compile(r"(?P<base>.+)_L(?P<layer>\d+)")
 #: Dashes of horizontal lines, so that two of one colour can be told apart.
 DASHES: tuple[tuple[float, ...], ...] = ((5, 2), (1, 1.5), (6, 2, 1, 2), (3, 1), (8, 2, 1, 2, 1, 2), (2, 3))
