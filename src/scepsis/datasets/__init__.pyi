@@ -1,0 +1,4 @@
+from ._demo import demo
+from ._simulate_screen import simulate_screen
+
+__all__ = ["demo", "simulate_screen"]
