@@ -172,8 +172,9 @@ def test_mudata_writes_into_the_modality(screen: ad.AnnData, small_model: Any) -
 
     other = screen[:, :5].copy()
     other.var_names = [f"other-{name}" for name in other.var_names]
-    mdata = mudata.MuData({"rna": screen.copy(), "other": other})
-    run(mdata, small_model, mod="rna", layers=0)
+    with mudata.set_options(pull_on_update=False):
+        mdata = mudata.MuData({"rna": screen.copy(), "other": other})
+        run(mdata, small_model, mod="rna", layers=0)
     assert "attention" in mdata["rna"].varp
     with pytest.raises(TypeError, match="needs `mod=`"):
         run(mdata, small_model)
