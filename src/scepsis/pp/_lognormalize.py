@@ -5,6 +5,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import sparse
 
 from scepsis._core._keys import LOGNORM, LOGNORMALIZE
 from scepsis._core._resolve import resolve
@@ -14,7 +15,6 @@ from scepsis._core._values import TARGET_SUM, Values, cell_totals, counts
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from scipy import sparse
 
     from scepsis._core._types import Data, FloatArray
 
@@ -121,7 +121,5 @@ def _compare(totals: FloatArray, sums: FloatArray, slot: str) -> None:
 
 
 def _normalised(values: Values, n_obs: int) -> sparse.csr_matrix:
-    from scipy import sparse  # noqa: PLC0415
-
     blocks = [block.astype(np.float32) for _, block in values.blocks(np.arange(n_obs))]
     return sparse.vstack(blocks, format="csr")

@@ -4,6 +4,7 @@ import logging
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from scipy import sparse
 
 from scepsis._core._edge_slots import provenance
 from scepsis._core._keys import EDGE_PANEL, SELECT_CELLS, SELECT_PANEL, EdgeKeys
@@ -107,6 +108,9 @@ def select_panel(
     data = adata.copy() if copy else adata
     target = resolve(data, mod)
     require_positive(n_top_genes, argument="n_top_genes")
+    if isinstance(force, str) and force != "perturbed":
+        msg = f"`force` takes a list of genes, 'perturbed' or None, not {force!r}."
+        raise ValueError(msg)
     cells = choose_cells(target, mask_obs)
     allowed = np.ones(target.n_vars, dtype=bool) if model is None else tokens_for(target, model).owner
     perturbed = _perturbed(target, gene_symbols, required=isinstance(force, str))
@@ -162,9 +166,6 @@ def _forced(
     if force is None:
         return np.zeros(adata.n_vars, dtype=bool)
     if isinstance(force, str):
-        if force != "perturbed":
-            msg = f"`force` takes a list of genes, 'perturbed' or None, not {force!r}."
-            raise ValueError(msg)
         return perturbed
     where = "`adata.var_names`" if gene_symbols is None else f"`adata.var[{gene_symbols!r}]`"
     names = adata.var_names if gene_symbols is None else require_column(adata.var, gene_symbols, slot="var")
@@ -180,9 +181,8 @@ def _forced(
 
 def _dispersion(values: Values, cells: IntArray) -> FloatArray:
     """Normalised dispersion of every gene; NaN for genes without any."""
-    import scanpy as sc  # noqa: PLC0415
-    from anndata import AnnData  # noqa: PLC0415
-    from scipy import sparse  # noqa: PLC0415
+    import scanpy as sc
+    from anndata import AnnData
 
     matrix = sparse.vstack([block for _, block in values.log_blocks(cells)], format="csr")
     if len(np.unique(matrix.indices[matrix.data > 0])) < 2:
