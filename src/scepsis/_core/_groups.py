@@ -42,7 +42,7 @@ class Groups:
 
     def strata(self, cells: BoolArray) -> pd.DataFrame:
         """Group, slug and number of the chosen cells."""
-        import pandas as pd  # noqa: PLC0415
+        import pandas as pd
 
         codes = self.codes[cells & (self.codes >= 0)]
         return pd.DataFrame(

@@ -10,6 +10,6 @@ if TYPE_CHECKING:
 
 def progress_bar(*, total: int, desc: str, unit: str, show: bool) -> tqdm[Any]:
     """Open a bar that stays silent when `show` is false or nobody watches."""
-    from tqdm.auto import tqdm  # noqa: PLC0415
+    from tqdm.auto import tqdm
 
     return tqdm(total=total, desc=desc, unit=unit, disable=None if show else True, leave=False)

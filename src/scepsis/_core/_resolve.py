@@ -24,7 +24,7 @@ MAX_GENES_UNASKED = 5000
 
 def resolve(adata: Data, mod: str | None = None) -> AnnData:
     """Give the AnnData of a modality, or `adata` itself; names must be unique."""
-    from anndata import AnnData  # noqa: PLC0415
+    from anndata import AnnData
 
     if isinstance(adata, AnnData):
         if mod is not None:
