@@ -15,7 +15,7 @@ from scepsis._report._html import Markup, bullets, tag
 from scepsis._report._numbers import enumerate_words
 from scepsis._report._reservations import absences, false_calls, labels, perturbations, reservations, responders
 from scepsis._report._sentences import best, conclusion, headline, remaining, rules, within_deciles
-from scepsis._report._tables import contrasts_table, false_calls_table, records_table, setting, summary_table
+from scepsis._report._tables import contrasts_table, records_table, setting, summary_table
 from scepsis._version import __version__
 
 if TYPE_CHECKING:
@@ -182,6 +182,7 @@ def _caveats(audited: Audited) -> list[str]:
         perturbations(audited.units, audited.summary, audited.edges[0]),
         responders(audited.units, audited.edges[0]),
         "A screen shows responses, direct and indirect; perturbations share responders, and so are not independent.",
+        "A predictor that ranks no better may still add something to another; that is not asked here.",
     ]
 
 
@@ -190,7 +191,7 @@ def _test(audited: Audited) -> list[Markup]:
         return []
     params, table = audited.effects["params"], audited.effects["false_calls"]
     told = [labels(audited.effects["perturbations"], params), *false_calls(table, params)]
-    return [bullets(told), false_calls_table(table)]
+    return [bullets(told)]
 
 
 def _footer() -> Markup:

@@ -15,6 +15,7 @@ from scepsis.pl._style import (
     SMALL,
     axes_or_new,
     bare,
+    hollow_handle,
     jitter,
     kind_order,
     line_handle,
@@ -54,7 +55,8 @@ def perturbation_auroc(
     One row per predictor, edges first and gene-level baselines last; one dot per perturbation, at the same height
     within every row. The large marker is the mean over perturbations, the bar its 95 % interval, both as stored;
     where no interval is stored (fewer than six perturbations) none is drawn. Hollow dots are perturbations with a
-    status of their own, such as ``constant_score``. A predictor without numbers keeps its row, with its status.
+    status of their own, such as ``too_few_units`` (hardly any responders), which do not count in the mean, or
+    ``label_leak``. A predictor without numbers keeps its row, with its status.
 
     Parameters
     ----------
@@ -96,7 +98,8 @@ def perturbation_auroc(
     _dots(axes, units, rows)
     for _, row in rows.iterrows():
         _mean(axes, row)
-    _finish(axes, rows)
+    shown = units[units["predictor"].isin(list(rows["predictor"])) & units["auroc"].notna()]
+    _finish(axes, rows, flagged=bool((shown["status"] != "ok").any()))
     return axes
 
 
@@ -163,7 +166,7 @@ def _mean(ax: Axes, row: pd.Series[Any]) -> None:
     ax.text(1.02, row["y"], text, transform=beside, color=INK, fontsize=SMALL, va="center")
 
 
-def _finish(ax: Axes, rows: pd.DataFrame) -> None:
+def _finish(ax: Axes, rows: pd.DataFrame, *, flagged: bool) -> None:
     chance = ax.axvline(0.5, color=INK, linestyle=(0, (4, 3)), linewidth=1, zorder=1, label="chance")
     ax.set_yticks(rows["y"].to_numpy(), [str(name) for name in rows["predictor"]])
     top = float(rows["y"].min()) - 0.7
@@ -177,6 +180,8 @@ def _finish(ax: Axes, rows: pd.DataFrame) -> None:
     handles = [marker_handle(look(kind)) for kind in kind_order(rows["kind"].astype(str))]
     if np.isfinite(rows["ci_low"].to_numpy(dtype=float)).any():
         handles.append(line_handle("95 % interval of the mean", linewidth=2))
+    if flagged:
+        handles.append(hollow_handle("flagged, see status"))
     ax.legend(
         handles=[*handles, chance],
         loc="lower center",
