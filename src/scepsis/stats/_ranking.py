@@ -62,6 +62,8 @@ class Ranking:
     n_pos: IntArray = field(init=False)
     n_neg: IntArray = field(init=False)
     n_filled: IntArray = field(init=False)
+    #: Pairs with a label and a score.
+    n_own: IntArray = field(init=False)
     constant: BoolArray = field(init=False)
     #: Perturbations that count in means and tests.
     used: BoolArray = field(init=False)
@@ -76,7 +78,7 @@ class Ranking:
         shape = (self.n_scores, self.n_units)
         for name in ("auroc", "auroc_own", "auroc_filled", "auprc", "lift", "partial_auroc", "bedroc"):
             setattr(self, name, _nan(*shape))
-        for name in ("n_pos", "n_neg", "n_filled"):
+        for name in ("n_pos", "n_neg", "n_filled", "n_own"):
             setattr(self, name, np.zeros(shape, dtype=np.int64))
         self.constant, self.used = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
         self.pooled, self.by_decile = _nan(self.n_scores), _nan(*shape, N_DECILES)
@@ -137,6 +139,7 @@ def _rank_block(
         ranking.auroc_own[index, rows] = ranked.auroc if same else Ranked(order, positive, own).auroc
         ranking.auroc_filled[index, rows] = _filled(scores, positive, labelled, present, ranking.auroc_own[index, rows])
         ranking.n_filled[index, rows] = np.count_nonzero(labelled & ~present, axis=1)
+        ranking.n_own[index, rows] = np.count_nonzero(own, axis=1)
         used = responders.usable[rows] & (ranking.n_pos[index, rows] >= responders.min_positives)
         used &= ranking.n_pos[index, rows] + ranking.n_neg[index, rows] >= responders.min_candidates
         used &= ~ranking.constant[index, rows] & ~np.isnan(ranked.auroc)

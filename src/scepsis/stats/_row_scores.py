@@ -32,7 +32,7 @@ class EdgeRows:
     and ``max`` by both together (no score where one of them is missing).
     """
 
-    #: Genes x genes, sources in rows.
+    #: Genes x genes, sources in rows; weights or counts.
     values: FloatArray
     #: Position of each perturbation's gene in `values`; -1 where it has none.
     sources: IntArray
@@ -47,7 +47,9 @@ class EdgeRows:
         if self.direction in {"source", "target"}:
             return self._oriented(block, self.values if self.direction == "source" else self.values.T)
         forward, backward = self._oriented(block, self.values), self._oriented(block, self.values.T)
-        return np.maximum(forward, backward) if self.direction == "max" else (forward + backward) / 2
+        if self.direction == "max":
+            return np.maximum(forward, backward)
+        return np.add(forward, backward, dtype=np.float64) / 2  # exact, so that equal means are ties
 
     def _oriented(self, block: slice, values: FloatArray) -> FloatArray:
         sources = self.sources[block]
@@ -55,6 +57,8 @@ class EdgeRows:
         rows = values[sources] if self._in_order() else values[sources[:, None], self.targets]
         if self.absolute:
             rows = np.abs(rows)
+        elif rows.dtype.kind != "f":  # counts
+            rows = rows.astype(np.float64)
         rows[sources < 0] = np.nan
         rows[:, self.targets < 0] = np.nan
         return rows
