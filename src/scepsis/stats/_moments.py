@@ -170,5 +170,6 @@ def group_moments(
     members = membership(groups, n_cells)
     moments = Moments.zeros(len(groups), n_genes)
     for rows, block in blocks:
-        moments.add(block, members[rows].tocsc())
+        contiguous = len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows)
+        moments.add(block, (members[rows[0] : rows[-1] + 1] if contiguous else members[rows]).tocsc())
     return moments
