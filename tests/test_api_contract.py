@@ -367,6 +367,7 @@ def test_docstring_of_input_checks(name: str) -> None:
         }
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @each_function
 def test_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
