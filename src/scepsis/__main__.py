@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -37,11 +38,18 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 when all went well, 2 for a mistake of the user, named in one line."""
+    if arguments is None:  # a process of its own
+        # Threads that wait for each other by spinning make short tensor operations crawl on a busy machine: numba
+        # (in scanpy) gives torch's OpenMP a second thread even where OMP_NUM_THREADS is 1.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         options = _parser().parse_args(given)
         with _notes():
             options.run(options)
+    except BrokenPipeError:  # whoever read the output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except MISTAKES as error:
         if "--traceback" in given:
             traceback.print_exc()
@@ -229,6 +237,7 @@ def _notes() -> Iterator[None]:
     logger = logging.getLogger("scepsis")
     logger.addHandler(handler)
     with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _note
         try:
             yield
