@@ -10,6 +10,7 @@ import traceback
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from scepsis._version import __version__
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from scepsis.models import AttentionModel
 
+#: Characters of a note.
+NOTE = 400
 #: What a user can mend, as far as its type shows.
 MISTAKES = (KeyError, ValueError, TypeError, OSError, MemoryError, ImportError)
 
@@ -34,6 +37,13 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)
+
+
+class NoteFormatter(logging.Formatter):
+    """What is logged, as one line that is not too long."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"note: {shorten(record.getMessage(), NOTE, placeholder=' ...')}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -233,7 +243,7 @@ def _say(text: str) -> None:
 def _notes() -> Iterator[None]:
     """What the package warns of and logs, as lines of their own on the error stream."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("note: %(message)s"))
+    handler.setFormatter(NoteFormatter())
     logger = logging.getLogger("scepsis")
     logger.addHandler(handler)
     with warnings.catch_warnings():
@@ -255,7 +265,7 @@ def _note(
 ) -> None:
     """Print a warning that is meant for the user; the place in the code is not."""
     if issubclass(category, UserWarning):
-        print(f"note: {_one_line(message)}", file=sys.stderr)
+        print(f"note: {shorten(_one_line(message), NOTE, placeholder=' ...')}", file=sys.stderr)
 
 
 def _one_line(error: object) -> str:

@@ -138,7 +138,7 @@ def _header(audited: Audited, title: str) -> Markup:
 
 def _sections(audited: Audited, drawn: list[Markup]) -> list[Markup]:
     edges = audited.edges[0]
-    contrasts, summary = audited.contrasts, audited.summary
+    contrasts, summary = audited.told, audited.summary
     return [
         _section(
             "In short",
@@ -158,10 +158,9 @@ def _in_words(audited: Audited) -> list[Markup]:
     """What the tables say of each set of edges, beyond what was said in short."""
     parts = []
     for position, edges in enumerate(audited.edges):
-        told = [*remaining(audited.contrasts, edges), within_deciles(audited.deciles, edges)]
+        told = [*remaining(audited.told, edges), within_deciles(audited.deciles, edges)]
         if position:
-            before = audited.edges[:position]
-            told = [*headline(audited.contrasts, audited.summary, edges, told_before=before), *told]
+            told = [*headline(audited.told, audited.summary, edges), *told]
         parts += [tag("h3", edges), bullets(told)]
     return parts
 

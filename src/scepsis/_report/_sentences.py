@@ -21,8 +21,6 @@ from scepsis._report._findings import (
 from scepsis._report._numbers import count, decimal, enumerate_words, equals, interval, plural, signed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     import pandas as pd
 
     from scepsis._report._findings import Finding
@@ -162,28 +160,22 @@ def within_deciles(deciles: pd.DataFrame, predictor: str) -> str:
     )
 
 
-def headline(
-    contrasts: pd.DataFrame, summary: pd.DataFrame, edges: str, *, told_before: Collection[str] = ()
-) -> list[str]:
+def headline(contrasts: pd.DataFrame, summary: pd.DataFrame, edges: str) -> list[str]:
     """Edges against chance, features of single genes, other edges and the same model with random weights."""
     row = summary[summary["predictor"] == edges].iloc[0]
-    told = [against_chance(row), against_trivial(contrasts, edges)]
+    sentences = [against_chance(row), against_trivial(contrasts, edges)]
     for _, other in contrasts[contrasts["edges"] == edges].iterrows():
-        if other["versus_kind"] == "edges" and other["versus"] not in told_before:
-            told.append(comparison(other))
-        elif is_twin(edges, other["versus"]):
-            told.append(against_control(other))
-    return told
+        if is_twin(edges, other["versus"]):
+            sentences.append(against_control(other))
+        elif other["versus_kind"] == "edges":
+            sentences.append(comparison(other))
+    return sentences
 
 
 def remaining(contrasts: pd.DataFrame, edges: str) -> list[str]:
-    """Comparisons with baselines and with the edges' own companions that the headline does not spell out."""
-    told = []
-    for _, row in contrasts[contrasts["edges"] == edges].iterrows():
-        own = row["versus"].startswith(f"{edges}_") and not is_twin(edges, row["versus"])
-        if row["versus_kind"] == "baseline" or (own and row["versus_kind"] != "edges"):
-            told.append(comparison(row))
-    return told
+    """Comparisons that the headline does not spell out."""
+    own = contrasts[(contrasts["edges"] == edges) & (contrasts["versus_kind"] != "edges")]
+    return [comparison(row) for _, row in own.iterrows() if not is_twin(edges, row["versus"])]
 
 
 def words(status: object) -> str:

@@ -56,7 +56,7 @@ def contrasts_table(contrasts: pd.DataFrame) -> Markup:
             str(row["edges"]),
             str(row["versus"]),
             str(row["versus_kind"]),
-            finding(row) if row["status"] == "ok" else f"{finding(row)} ({words(row['status'])})",
+            _found(row),
             count(row["n_units"]),
             signed(row["difference"]),
             interval(row["ci_low"], row["ci_high"], sign=True),
@@ -72,6 +72,12 @@ def contrasts_table(contrasts: pd.DataFrame) -> Markup:
         f"Differences of AUROC, edges minus the other (equal: within {margins}; detectable: with 80 % probability)"
     )
     return table(caption, head, rows, text_columns=4)
+
+
+def _found(row: pd.Series[Any]) -> str:
+    """What a comparison shows, and its status where that does not follow."""
+    expected = row["status"] == "ok" or (row["status"], finding(row)) == ("too_few_units", "no inference")
+    return finding(row) if expected else f"{finding(row)} ({words(row['status'])})"
 
 
 def records_table(audited: Audited) -> Markup:

@@ -60,7 +60,8 @@ class EdgeRows:
         elif rows.dtype.kind != "f":  # counts
             rows = rows.astype(np.float64)
         rows[sources < 0] = np.nan
-        rows[:, self.targets < 0] = np.nan
+        if (self.targets < 0).any():
+            rows[:, self.targets < 0] = np.nan
         return rows
 
     def _in_order(self) -> bool:
@@ -107,12 +108,10 @@ class FrequencyRows:
         return share
 
 
-def complete_cases(scores: list[RowScores], labels: IntArray, *, block: int) -> BoolArray:
-    """Pairs with a label and with a score in every set that narrows the comparison, rows x targets."""
-    complete = labels >= 0
-    for start in range(0, len(labels), block):
-        rows = slice(start, start + block)
-        for one in scores:
-            if one.narrows:
-                complete[rows] &= ~np.isnan(one.rows(rows))
+def complete_cases(scores: list[RowScores], blocks: list[FloatArray], labelled: BoolArray) -> BoolArray:
+    """Pairs with a label and with a score in every set that narrows the comparison; `blocks` are their rows."""
+    complete = labelled.copy()
+    for one, block in zip(scores, blocks, strict=True):
+        if one.narrows:
+            complete &= ~np.isnan(block)
     return complete

@@ -102,5 +102,5 @@ def saw_perturbed_cells(adata: AnnData, params: dict[str, Any], screen: Screen) 
     cells = recorded_mask(adata, params, "obs")
     if cells is None:
         return False
-    labels = adata.obs[groupby].to_numpy(dtype=object)[cells]
-    return any(isinstance(label, str) and label not in {"", str(control)} for label in set(labels))
+    found = adata.obs.loc[cells, groupby].unique()
+    return any(isinstance(label, str) and label not in {"", str(control)} for label in found)
