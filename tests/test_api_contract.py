@@ -136,6 +136,8 @@ FORBIDDEN = {
     "get": ("pp", "tl", "datasets", "pl", "_report", "stats", "edges", "models"),
     "datasets": ("pp", "tl", "get", "pl", "_report"),
     "pl": ("pp", "tl", "datasets", "_report", "stats", "edges", "models"),
+    "_report": ("stats", "edges"),
+    "__main__.py": ("stats", "edges"),
 }
 ALLOWED = ("scepsis._core._rng", "scepsis._core._types")
 NO_CONTAINERS = ("stats", "edges", "models")
