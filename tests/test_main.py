@@ -74,6 +74,20 @@ def test_edges_are_audited_without_a_model(files: Path, capsys: pytest.CaptureFi
     assert "No model was used." in page
 
 
+def test_network_that_is_silent_about_sources_silences_nothing_else(files: Path) -> None:
+    (files / "one.tsv").write_text("".join(f"G0\tG{gene}\n" for gene in range(10, 15)))
+    given = ["--edges", str(files / "my edges.csv"), "--out", str(files / "out")]
+    alone, beside = (
+        audited(files / "out").uns["perturbation_auroc"]["summary"].set_index("predictor")
+        for extra in ([], ["--reference", str(files / "one.tsv")])
+        if main(["audit", str(files / "screen.h5ad"), *given, *extra]) == 0
+    )
+    names = ["my_edges", "spearman", "variance"]
+    pd.testing.assert_frame_equal(alone.loc[names, ["n_units", "auroc"]], beside.loc[names, ["n_units", "auroc"]])
+    assert beside.loc["one", "n_units"] == 1
+    assert beside.loc["one", "auroc"] > 0.7
+
+
 def test_labels_and_network_may_be_written_in_symbols(files: Path) -> None:
     adata = ad.read_h5ad(files / "screen.h5ad")
     labels = adata.obs["perturbation"].astype(str)
