@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 MAKER = "scepsis.tl.perturbation_auroc(adata)"
 #: Rows between two kinds of predictor.
 GAP = 0.5
-#: Perturbations up to which dots are drawn larger.
-FEW = 12
+#: Perturbations up to which dots are drawn larger, and from which on paler.
+FEW, MANY = 12, 300
 #: Dots beyond which they are drawn as one picture inside a vector file.
 RASTERIZED = 5000
 
@@ -133,7 +133,7 @@ def _dots(ax: Axes, units: pd.DataFrame, rows: pd.DataFrame) -> None:
             facecolors=appearance.colour if plain else "none",
             edgecolors="none" if plain else appearance.colour,
             linewidths=0 if plain else 0.8,
-            alpha=0.45 if plain else 0.9,
+            alpha=(0.45 if len(names) < MANY else 0.2) if plain else 0.9,
             rasterized=len(drawn) > RASTERIZED,
             zorder=2,
         )
@@ -153,16 +153,16 @@ def _mean(ax: Axes, row: pd.Series[Any]) -> None:
         [row["y"]],
         linestyle="none",
         marker=appearance.marker,
-        markersize=9,
+        markersize=10,
         color=appearance.colour,
-        markeredgecolor=INK,
-        markeredgewidth=0.9,
+        markeredgecolor="white",
+        markeredgewidth=1.3,
         zorder=3,
     )
     if np.isfinite([row["ci_low"], row["ci_high"]]).all():
         ends = [row["ci_low"], row["ci_high"]]
         ax.plot(ends, [row["y"]] * 2, color=INK, linewidth=2, solid_capstyle="butt", zorder=4)
-    text = f"{row['auroc']:.2f}  (n = {row['n_units']:.0f})"
+    text = f"{row['auroc']:.2f}  (n = {row['n_units']:,.0f})"
     ax.text(1.02, row["y"], text, transform=beside, color=INK, fontsize=SMALL, va="center")
 
 
