@@ -74,7 +74,9 @@ def test_equal_frequencies_are_tied() -> None:
 
 def test_complete_cases_ignore_scores_that_do_not_narrow() -> None:
     values, sources, targets = _edges()
-    labels = np.array([[1, 0, 1, -1]] * 3, dtype=np.int8)
-    genes = GeneRows(np.array([np.nan, 1, 1, 1]), 3)
-    found = complete_cases([EdgeRows(values, sources, targets), genes], labels, block=2)
+    scores = [EdgeRows(values, sources, targets), GeneRows(np.array([np.nan, 1, 1, 1]), 3)]
+    blocks = [one.rows(slice(0, 3)) for one in scores]
+    labelled = np.array([[True, True, True, False]] * 3)
+    found = complete_cases(scores, blocks, labelled)
     np.testing.assert_array_equal(found, [[True, True, False, False], [False] * 4, [True, True, False, False]])
+    assert labelled.sum() == 9

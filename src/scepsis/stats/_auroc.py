@@ -51,9 +51,10 @@ class Placements:
         result[some] = tied[first] == (self.n_pos + self.n_neg)[some]
         return result
 
-    def half_wins(self) -> FloatArray:
+    def half_wins(self) -> IntArray:
         """Twice the number of pairs of each row in which the positive has the higher score, ties counting one."""
-        return np.bincount(self.row, self.negatives_below + self.negatives_to, minlength=len(self.n_pos))
+        twice = self.negatives_below + self.negatives_to
+        return np.bincount(self.row, twice, minlength=len(self.n_pos)).astype(np.int64)
 
     def mean(self, values: FloatArray) -> FloatArray:
         """Mean over the positives of each row; NaN for rows with one class only."""

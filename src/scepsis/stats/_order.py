@@ -140,7 +140,7 @@ class Ranked:
         cell, needles = cell[ascending], needles[ascending]
         twice = negatives.searchsorted(needles) + negatives.searchsorted(needles, "right") - 2 * edges[cell]
         n_pos = np.bincount(cell, minlength=n_groups * n_rows)
-        halves = np.bincount(cell, twice, minlength=n_groups * n_rows)
+        halves = np.bincount(cell, twice, minlength=n_groups * n_rows).astype(np.int64)
         return _ratio(halves, n_pos * np.diff(edges)).reshape(n_groups, n_rows).T
 
     def influence(self) -> FloatArray:
@@ -178,10 +178,11 @@ def _before(counts: IntArray | BoolArray) -> IntArray:
 
 
 def _per_row(pairs: BoolArray) -> IntArray:
-    return pairs.sum(axis=1, dtype=np.int32).astype(np.int64)
+    counts: IntArray = pairs.sum(axis=1, dtype=np.int64)
+    return counts
 
 
-def _ratio(halves: FloatArray, pairs: IntArray) -> FloatArray:
+def _ratio(halves: IntArray, pairs: IntArray) -> FloatArray:
     area: FloatArray = np.divide(halves, 2 * pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
     return area
 

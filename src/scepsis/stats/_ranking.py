@@ -119,31 +119,38 @@ def rank_responders(
         rows = slice(start, start + responders.block)
         blocks = [one.rows(rows) for one in scores]
         complete[rows] = complete_cases(scores, blocks, labels[rows] >= 0)
-        _rank_block(blocks, responders, complete[rows], rows, ranking)
+        block = _Block(blocks, responders, complete[rows], rows, ranking)
+        _add_up([block.rank(index) for index in range(len(scores))], ranking, rows)
     for index, one in enumerate(scores):
         ranking.pooled[index] = _pooled(one, responders, complete, ranking.used[index])
     return ranking
 
 
-def _rank_block(
-    blocks: list[FloatArray], responders: Responders, complete: BoolArray, rows: slice, ranking: Ranking
-) -> None:
-    labelled = responders.labels[rows] >= 0
-    positive = responders.labels[rows] == 1
-    n_labelled = np.count_nonzero(labelled, axis=1)
-    influences: dict[int, tuple[FloatArray, BoolArray]] = {}
-    compared = {index for pair in ranking.clusters for index in pair}
-    for index, scores in enumerate(blocks):
+@dataclass(frozen=True)
+class _Block:
+    """Some perturbations under every score."""
+
+    scores: list[FloatArray]
+    responders: Responders
+    complete: BoolArray
+    rows: slice
+    ranking: Ranking
+
+    def rank(self, index: int) -> tuple[FloatArray, BoolArray]:
+        """Fill in what one score gives; return the influence of its pairs, and which they are."""
+        ranking, responders, rows, scores = self.ranking, self.responders, self.rows, self.scores[index]
+        labels = responders.labels[rows]
+        labelled, positive = labels >= 0, labels == 1
         order, present = Order.of(scores), ~np.isnan(scores)
-        own, valid = labelled & present, complete & present
+        own, valid = labelled & present, self.complete & present
         ranked = Ranked(order, positive, valid)
         of_own = ranked if np.array_equal(own, valid) else Ranked(order, positive, own)
         ranking.record(index, rows, ranked.placements)
         ranking.auroc_own[index, rows] = of_own.auroc
         ranking.n_own[index, rows] = of_own.placements.n_pos + of_own.placements.n_neg
-        ranking.n_filled[index, rows] = n_labelled - ranking.n_own[index, rows]
-        complete_own = not ranking.n_filled[index, rows].any()
-        filled = of_own.auroc if complete_own else of_own.auroc_filled(scores, labelled & ~present, positive)
+        ranking.n_filled[index, rows] = np.count_nonzero(labelled, axis=1) - ranking.n_own[index, rows]
+        missing = labelled & ~present
+        filled = of_own.auroc_filled(scores, missing, positive) if missing.any() else of_own.auroc
         ranking.auroc_filled[index, rows] = filled
         used = responders.usable[rows] & (ranking.n_pos[index, rows] >= responders.min_positives)
         used &= ranking.n_pos[index, rows] + ranking.n_neg[index, rows] >= responders.min_candidates
@@ -152,14 +159,17 @@ def _rank_block(
         if responders.deciles is not None:
             within = ranked.auroc_within(responders.deciles, N_DECILES)
             ranking.by_decile[index, rows] = np.where(used[:, None], within, np.nan)
-        if index in compared:
-            influences[index] = ranked.influence(), valid
+        return ranked.influence(), valid
+
+
+def _add_up(influences: list[tuple[FloatArray, BoolArray]], ranking: Ranking, rows: slice) -> None:
+    """Add the differences of influence values to the sums of every comparison."""
     for (first, second), sums in ranking.clusters.items():
         both = ranking.used[first, rows] & ranking.used[second, rows]
         if both.any():
             chosen = slice(None) if both.all() else both
             (one, took_part), (other, also) = influences[first], influences[second]
-            sums.add(one[chosen] - other[chosen], took_part[chosen].any(axis=0) | also[chosen].any(axis=0))
+            sums.add(one[chosen] - other[chosen], np.any(took_part[chosen] | also[chosen], axis=0))
 
 
 def _pooled(one: RowScores, responders: Responders, complete: BoolArray, used: BoolArray) -> float:
