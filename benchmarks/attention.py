@@ -63,7 +63,12 @@ def make_cells(n_cells: int, positions: int) -> tuple[sparse.csr_matrix, np.ndar
     return sparse.csr_matrix(sparse.vstack(rows)), panel
 
 
-def streamed(folder: Path, counts: sparse.csr_matrix, panel: np.ndarray, batch: int) -> object:
+def nothing(n_cells: int) -> tuple[np.ndarray, np.ndarray]:
+    """One group, no seeds."""
+    return np.zeros(n_cells, dtype=int), np.zeros(n_cells, dtype=np.uint64)
+
+
+def streamed(folder: Path, counts: sparse.csr_matrix, panel: np.ndarray, batch: int, *, kernel: bool = True) -> object:
     from scepsis.edges._accumulate import Plan
     from scepsis.edges._attention import accumulate_attention
     from scepsis.models import load
@@ -74,19 +79,21 @@ def streamed(folder: Path, counts: sparse.csr_matrix, panel: np.ndarray, batch: 
     starts = range(0, counts.shape[0], 256)
 
     def run() -> np.ndarray:
-        blocks = ((counts[start : start + 256], np.zeros(min(256, counts.shape[0] - start), int)) for start in starts)
-        sums = accumulate_attention(model, blocks, tokens=tokens, panel=tokens[panel], plan=plan, batch_size=batch)
+        blocks = ((counts[start : start + 256], *nothing(min(256, counts.shape[0] - start))) for start in starts)
+        sums = accumulate_attention(
+            model, blocks, tokens=tokens, panel=tokens[panel], plan=plan, batch_size=batch, kernel=kernel
+        )
         return np.stack([sums.mean(layer, 0) for layer in range(model.n_layers)])
 
     return run
 
 
-def tokenised(folder: Path, counts: sparse.csr_matrix) -> tuple[object, list[np.ndarray]]:
+def tokenised(folder: Path, counts: sparse.csr_matrix) -> tuple[object, list[object]]:
     from scepsis.models import load
 
     model = load(folder)
-    cells = model.tokenize(counts, np.arange(N_VOCABULARY) + 2)
-    return model, sorted(cells, key=lambda cell: -len(cell))
+    cells = model.tokenize(counts, np.arange(N_VOCABULARY) + 2, nothing(counts.shape[0])[1])
+    return model, sorted(cells, key=lambda cell: -len(cell.ids))
 
 
 def bare(folder: Path, counts: sparse.csr_matrix, panel: np.ndarray, batch: int) -> object:
@@ -97,7 +104,7 @@ def bare(folder: Path, counts: sparse.csr_matrix, panel: np.ndarray, batch: int)
     def run() -> None:
         for start in range(0, len(cells), batch):
             members = cells[start : start + batch]
-            model.forward(model.batch(members, [np.arange(len(cell)) for cell in members]))
+            model.forward(model.batch(members, [np.arange(len(cell.ids)) for cell in members]))
 
     return run
 
@@ -117,12 +124,12 @@ def eager(folder: Path, counts: sparse.csr_matrix, panel: np.ndarray, batch: int
         n_cells = np.zeros((len(panel), len(panel)), dtype=np.float32)
         for start in range(0, len(cells), batch):
             members = cells[start : start + batch]
-            packed = own.batch(members, [np.arange(len(cell)) for cell in members])
+            packed = own.batch(members, [np.arange(len(cell.ids)) for cell in members])
             with torch.no_grad():
                 out = model(input_ids=packed.ids, attention_mask=packed.mask, output_attentions=True)
             attention = torch.stack(out.attentions).mean(2).numpy()
             for row, cell in enumerate(members):
-                genes = place[cell]
+                genes = place[cell.ids]
                 here = np.flatnonzero(genes >= 0)
                 square = np.ix_(genes[here], genes[here])
                 n_cells[square] += 1
@@ -134,7 +141,12 @@ def eager(folder: Path, counts: sparse.csr_matrix, panel: np.ndarray, batch: int
     return run
 
 
-METHODS = {"streamed": streamed, "bare": bare, "eager": eager}
+def portable(folder: Path, counts: sparse.csr_matrix, panel: np.ndarray, batch: int) -> object:
+    """Streamed, without the log sums of the attention kernel."""
+    return streamed(folder, counts, panel, batch, kernel=False)
+
+
+METHODS = {"streamed": streamed, "portable": portable, "bare": bare, "eager": eager}
 
 
 def measure(name: str, folder: str, n_cells: int, positions: int, batch: int, keep: str, queue: mp.Queue) -> None:

@@ -2,241 +2,202 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from scepsis.edges._accumulate import AttentionSums
+from scepsis.edges._cells import arrange, batches
+from scepsis.edges._panel import panel_attention
+from scepsis.edges._readers import from_kernel, from_projections
 from scepsis.edges._scales import scaled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
     from scipy import sparse
 
     from scepsis._core._types import IntArray
     from scepsis.edges._accumulate import Plan
-    from scepsis.models._protocol import AttentionModel, Batch
+    from scepsis.edges._cells import Cell
+    from scepsis.models import AttentionModel, Batch, Tokens
 
-#: Tokens per batch when no batch size is given: enough to fill the matrix kernels of a CPU.
-_TOKENS_PER_BATCH = 8192
-#: Scores alive at once, so that they stay in cache.
-_SCORES_AT_ONCE = 1 << 18
+#: How far the check of the reading may be off, relative.
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
+_HALF_PRECISION = 5e-2
 
 
-@dataclass(frozen=True)
-class Cell:
-    """Tokens of one cell, those of the panel first and in the panel's order."""
-
-    tokens: NDArray[np.int32]
-    #: Where each token stands in the model's own order.
-    ranks: IntArray
-    #: Positions in the panel of the first tokens.
-    genes: IntArray
-    group: int
-
-
-class _Done(Exception):  # noqa: N818
-    """Raised inside the forward pass once the last layer asked for has been read."""
-
-
-def accumulate_attention(
-    model: AttentionModel,
-    blocks: Iterable[tuple[sparse.csr_matrix, IntArray]],
-    *,
-    tokens: IntArray,
-    panel: IntArray,
-    plan: Plan,
-    batch_size: int | None = None,
-    on_cells: Callable[[int], None] = lambda _: None,
-) -> AttentionSums:
+class Extraction:
     """
-    Sum attention between panel genes over cells.
+    Sums attention between the genes of a panel over the cells it is given.
 
     Parameters
     ----------
     model
         A model behind the protocol.
-    blocks
-        ``(counts, groups)``: cells x genes CSR blocks and the group of each cell.
     tokens
-        Token id of every gene of the blocks, -1 for none.
+        Token id of every gene of the counts, -1 for none.
     panel
         Token id of every gene of the panel; no two alike.
     plan
         What to sum.
     batch_size
-        Cells per forward pass; without it as many as make about 8,192 tokens.
-    on_cells
-        Called with the number of cells just done.
-
-    Returns
-    -------
-    The sums. Before the first batch is used, :func:`check_seams` proves on two of its cells that the modules
-    that are read are those the model computes with.
+        Cells per forward pass; without it as many as make about 8,192 tokens, fewer where memory runs out.
+    kernel
+        Whether the attention kernel's own log sums are used where it tells them. They save normalising rows a second
+        time and change results by rounding only.
     """
-    sums = AttentionSums(plan, model.device)
-    place = np.full(max(int(tokens.max(initial=0)), int(panel.max(initial=0))) + 1, -1)
-    place[panel] = np.arange(len(panel))
-    checked = False
-    for counts, groups in blocks:
-        encoded = model.tokenize(counts, tokens)
-        cells = [_arrange(cell, place, int(group)) for cell, group in zip(encoded, groups, strict=True) if len(cell)]
-        sums.n_skipped += len(encoded) - len(cells)
-        _note(sums, cells, model.max_genes)
-        for members in _batches(cells, batch_size):
-            if not checked:
-                check_seams(model, _batch(model, members[:2]), plan.layers[0])
-                checked = True
-            _run(model, members, sums)
-            on_cells(len(members))
+
+    def __init__(
+        self,
+        model: AttentionModel,
+        *,
+        tokens: IntArray,
+        panel: IntArray,
+        plan: Plan,
+        batch_size: int | None = None,
+        kernel: bool = True,
+    ) -> None:
+        self.model = model
+        self.tokens = tokens
+        self.plan = plan
+        self.batch_size = batch_size
+        self.kernel = kernel
+        self.sums = AttentionSums(plan, model.device)
+        self._checked = False
+        self._row_of_gene = plan.row_of_gene()
+        self._place = np.full(max(int(tokens.max(initial=0)), int(panel.max(initial=0))) + 1, -1)
+        self._place[panel] = np.arange(len(panel))
+
+    def add(
+        self,
+        counts: sparse.csr_matrix,
+        groups: IntArray,
+        seeds: NDArray[np.uint64],
+        on_cells: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        """
+        Add a block of cells: raw counts, the group of each cell, and a number of its own for whatever is drawn.
+
+        Before the first batch is used, :func:`check_seams` proves on two of its cells that the modules that are read
+        are those the model computes with.
+        """
+        encoded = self.model.tokenize(counts, self.tokens, seeds)
+        cells = [
+            arrange(cell, self._place, int(group), causal=self.model.causal)
+            for cell, group in zip(encoded, groups, strict=True)
+            if len(cell.ids)
+        ]
+        self.sums.note(cells, len(encoded) - len(cells), self.model.max_genes, causal=self.model.causal)
         on_cells(len(encoded) - len(cells))
-    return sums
+        for members in batches(cells, self.batch_size):
+            if not self._checked:
+                check_seams(self.model, to_batch(self.model, members[:2]), self.plan.layers[0])
+                self._checked = True
+            self._run(members, set())
+            on_cells(len(members))
 
-
-def _arrange(tokens: NDArray[np.int32], place: IntArray, group: int) -> Cell:
-    genes = place[tokens]
-    in_panel = np.flatnonzero(genes >= 0)
-    in_panel = in_panel[np.argsort(genes[in_panel])]
-    order = np.concatenate([in_panel, np.flatnonzero(genes < 0)])
-    return Cell(tokens[order], order, genes[in_panel], group)
-
-
-def _note(sums: AttentionSums, cells: Sequence[Cell], max_genes: int) -> None:
-    """Everything about a block of cells that does not depend on attention."""
-    if not cells:
-        return
-    sums.count([cell.genes for cell in cells], np.array([cell.group for cell in cells]))
-    for cell in cells:
-        sums.rank_sum[cell.genes] += cell.ranks[: len(cell.genes)]
-        sums.rank_n[cell.genes] += 1
-        sums.n_tokens += len(cell.tokens)
-        sums.n_truncated += len(cell.tokens) == max_genes
-
-
-def _batches(cells: Sequence[Cell], batch_size: int | None) -> Iterator[list[Cell]]:
-    """Cells of like length together, so that little is padded."""
-    waiting: list[Cell] = []
-    for cell in sorted(cells, key=lambda cell: -len(cell.tokens)):
-        most = batch_size or max(1, _TOKENS_PER_BATCH // len((waiting or [cell])[0].tokens))
-        if len(waiting) >= most:
-            yield waiting
-            waiting = []
-        waiting.append(cell)
-    if waiting:
-        yield waiting
-
-
-def _batch(model: AttentionModel, cells: Sequence[Cell]) -> Batch:
-    return model.batch([cell.tokens for cell in cells], [cell.ranks for cell in cells])
-
-
-@torch.inference_mode()
-def _run(model: AttentionModel, cells: Sequence[Cell], sums: AttentionSums) -> None:
-    batch = _batch(model, cells)
-    n = sums.plan.n_genes
-    places = [torch.from_numpy(cell.genes).to(model.device) for cell in cells]
-    flat = [(genes[:, None] * n + genes).view(-1) for genes in places]
-
-    def read(layer: int, query: torch.Tensor, key: torch.Tensor) -> None:
-        for row, cell in enumerate(cells):
-            if len(cell.genes) > 1:
-                heads = panel_attention(
-                    query[row],
-                    key[row],
-                    batch.n_tokens[row],
-                    len(cell.genes),
-                    n_heads=model.n_heads,
-                    mean=not sums.plan.heads,
-                )
-                _add(sums, layer, cell, heads, flat[row], batch.n_tokens[row])
-
-    with ExitStack() as stack:
-        for layer in sums.plan.layers:
-            stack.enter_context(_tap(model, layer, read, last=layer == max(sums.plan.layers)))
+    @torch.no_grad()
+    def _run(self, cells: Sequence[Cell], done: set[tuple[int, int]]) -> None:
+        """Run one batch; halve it where memory runs out, without adding anything twice."""
         try:
-            model.forward(batch)
-        except _Done:
+            batch = to_batch(self.model, cells)
+
+            def on_layer(layer: int, query: torch.Tensor, key: torch.Tensor, log_sum: torch.Tensor | None) -> None:
+                for row, cell in enumerate(cells):
+                    if (layer, id(cell)) not in done:
+                        sums = None if log_sum is None else log_sum[row]
+                        self._add(layer, cell, batch.offset, batch.n_tokens[row], query[row], key[row], sums)
+                        done.add((layer, id(cell)))
+
+            if not (self.kernel and from_kernel(self.model, batch, self.plan.layers, on_layer)):
+                self.kernel = False
+                from_projections(self.model, batch, self.plan.layers, on_layer)
             return
+        except torch.OutOfMemoryError:
+            if len(cells) == 1:
+                raise
+        torch.cuda.empty_cache()
+        half = len(cells) // 2
+        self._run(cells[:half], done)
+        self._run(cells[half:], done)
 
-
-def _add(sums: AttentionSums, layer: int, cell: Cell, heads: torch.Tensor, flat: torch.Tensor, n_tokens: int) -> None:
-    plan = sums.plan
-    wanted = plan.heads_of(layer) if plan.heads else [(plan.layers.index(layer), 0)]
-    for index, head in wanted:
+    def _add(
+        self,
+        layer: int,
+        cell: Cell,
+        offset: int,
+        n_tokens: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        log_sum: torch.Tensor | None,
+    ) -> None:
+        plan, device, causal = self.plan, query.device, self.model.causal
+        is_source = self._row_of_gene[cell.genes] >= 0
+        if len(cell.genes) < 2 or not is_source.any():
+            return
+        # Centring needs every row of the panel, whichever are kept.
+        read = np.ones_like(is_source) if "centered" in plan.scales else is_source
+        columns: slice | torch.Tensor = (
+            torch.from_numpy(cell.at + offset).to(device) if causal else slice(offset, offset + len(cell.at))
+        )
+        rows = columns if read.all() else torch.from_numpy(cell.at[read] + offset).to(device)
+        maps, heads = plan.maps_of(layer)
+        weights = panel_attention(
+            query if not plan.heads else query[heads],
+            key if not plan.heads else key[heads],
+            n_tokens,
+            rows=rows,
+            columns=columns,
+            log_sum=log_sum if log_sum is None or not plan.heads else log_sum[heads],
+            causal=causal,
+            mean=not plan.heads,
+        )
+        if query.dtype == torch.float16 and weights.isnan().any():
+            msg = (
+                f"Attention of layer {layer} of {self.model.name!r} is not a number: half precision overflows there. "
+                "Load the model with `dtype='bfloat16'` or `dtype='float32'`."
+            )
+            raise FloatingPointError(msg)
+        source_rows = self._row_of_gene[cell.genes[is_source]]
+        flat = torch.from_numpy((source_rows[:, None] * plan.n_genes + cell.genes).ravel()).to(device)
+        n_seen: int | torch.Tensor = n_tokens
+        if causal:
+            n_seen = torch.from_numpy(cell.at[read] + offset + 1).to(device)[:, None]
+        kept = None if is_source[read].all() else torch.from_numpy(is_source[read]).to(device)
         for position, scale in enumerate(plan.scales):
-            sums.add(cell.group, index, position, flat, scaled(heads[head], scale, n_tokens))
+            blocks = scaled(weights, scale, n_seen)
+            self.sums.add(cell.group, position, maps, flat, blocks if kept is None else blocks[:, kept])
 
 
-@contextmanager
-def _tap(
-    model: AttentionModel, layer: int, read: Callable[[int, torch.Tensor, torch.Tensor], None], *, last: bool
-) -> Iterator[None]:
-    """Call `read` as soon as a layer has computed its queries and keys; end the pass after the last layer."""
-    seams = model.seams(layer)
-    held: dict[str, torch.Tensor] = {}
-
-    def catch(name: str) -> Callable[..., None]:
-        def hook(_module: torch.nn.Module, _args: Any, output: torch.Tensor) -> None:
-            held[name] = output
-            if len(held) == 2:
-                read(layer, held.pop("query"), held.pop("key"))
-                if last:
-                    raise _Done
-
-        return hook
-
-    handles = [
-        seams.query.register_forward_hook(catch("query")),
-        seams.key.register_forward_hook(catch("key")),
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+def accumulate_attention(
+    model: AttentionModel,
+    blocks: Iterable[tuple[sparse.csr_matrix, IntArray, NDArray[np.uint64]]],
+    *,
+    tokens: IntArray,
+    panel: IntArray,
+    plan: Plan,
+    batch_size: int | None = None,
+    kernel: bool = True,
+    on_cells: Callable[[int], object] = lambda _: None,
+) -> AttentionSums:
+    """Sum over blocks of cells; see :class:`Extraction` for what is asked and given."""
+    extraction = Extraction(model, tokens=tokens, panel=panel, plan=plan, batch_size=batch_size, kernel=kernel)
+    for counts, groups, seeds in blocks:
+        extraction.add(counts, groups, seeds, on_cells)
+    return extraction.sums
 
 
-def panel_attention(
-    query: torch.Tensor, key: torch.Tensor, n_tokens: int, n_panel: int, *, n_heads: int, mean: bool
-) -> torch.Tensor:
-    r"""
-    Attention among the first `n_panel` tokens of one cell, its rows normalised over all `n_tokens`.
-
-    Parameters
-    ----------
-    query, key
-        Tokens x (heads x head size).
-    n_tokens, n_panel
-        Tokens that may be looked at, and tokens of the panel, which come first.
-    n_heads
-        Heads.
-    mean
-        Average over heads.
-
-    Returns
-    -------
-    Heads (or 1) x `n_panel` x `n_panel`: :math:`\operatorname{softmax}_j(q_i \cdot k_j / \sqrt{d})`, single precision
-    or better. Rows are worked on in pieces that fit a cache.
-    """
-    precision = torch.promote_types(query.dtype, torch.float32)
-    size = query.shape[-1] // n_heads
-    q = query[:n_panel].view(n_panel, n_heads, size).transpose(0, 1).to(precision) * size**-0.5
-    k = key[:n_tokens].view(n_tokens, n_heads, size).permute(1, 2, 0).to(precision).contiguous()
-    result = torch.empty(1 if mean else n_heads, n_panel, n_panel, dtype=precision, device=query.device)
-    step = max(1, _SCORES_AT_ONCE // (n_heads * n_tokens))
-    for start in range(0, n_panel, step):
-        probabilities = torch.softmax(torch.matmul(q[:, start : start + step], k), dim=-1)[..., :n_panel]
-        result[:, start : start + step] = probabilities.mean(0, keepdim=True) if mean else probabilities
-    return result
+def to_batch(model: AttentionModel, cells: Sequence[Cell]) -> Batch:
+    """Cells as the model takes them."""
+    tokens: list[Tokens] = [cell.tokens for cell in cells]
+    return model.batch(tokens, [cell.order for cell in cells])
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def check_seams(model: AttentionModel, batch: Batch, layer: int) -> None:
     """
     Prove on a few cells that what is read is what the model computes with.
@@ -262,11 +223,16 @@ def check_seams(model: AttentionModel, batch: Batch, layer: int) -> None:
     if missing:
         msg = f"Layer {layer} of {model.name!r} never ran its {', '.join(sorted(missing))}: attention cannot be read."
         raise RuntimeError(msg)
-    tolerance = _TOLERANCE.get(model.dtype, 5e-2)
+    tolerance = _TOLERANCE.get(model.dtype, _HALF_PRECISION)
+    query, key = model.heads(layer, seen["query"], seen["key"], batch)
     for row, n in enumerate(batch.n_tokens):
-        attention = panel_attention(seen["query"][row], seen["key"][row], n, n, n_heads=model.n_heads, mean=False)
+        everything = slice(0, n)
+        attention = panel_attention(
+            query[row], key[row], n, rows=everything, columns=everything, causal=model.causal, mean=False
+        )
         off_one = float((attention.sum(-1) - 1).abs().max())
-        value = seen["value"][row, :n].view(n, model.n_heads, -1).transpose(0, 1).to(attention.dtype)
+        value = seen["value"][row, :n].view(n, -1, model.head_size).transpose(0, 1).to(attention.dtype)
+        value = value.repeat_interleave(model.n_heads // len(value), dim=0)
         context = (attention @ value).transpose(0, 1).reshape(n, -1)
         actual = seen["context"][row, :n].to(attention.dtype)
         off_context = float((context - actual).abs().max() / actual.abs().max().clamp_min(1e-12))

@@ -1,5 +1,5 @@
 from ._load import load
-from ._protocol import AttentionModel, Batch, Seams, Vocabulary
+from ._protocol import AttentionModel, Batch, Seams, Tokens, Vocabulary
 from ._randomize import randomize
 
-__all__ = ["AttentionModel", "Batch", "Seams", "Vocabulary", "load", "randomize"]
+__all__ = ["AttentionModel", "Batch", "Seams", "Tokens", "Vocabulary", "load", "randomize"]

@@ -11,7 +11,7 @@ import torch
 
 from scepsis._core._hashing import hash_files
 from scepsis.models._dictionaries import find_dictionary, read_dictionary, refuse_lfs_pointer
-from scepsis.models._protocol import Batch, Seams, Vocabulary
+from scepsis.models._protocol import Batch, Seams, Tokens, Vocabulary, split_heads
 from scepsis.models._rank_value import rank_value_encode
 
 if TYPE_CHECKING:
@@ -63,32 +63,42 @@ class Geneformer:
         dtype: torch.dtype = self.network.dtype
         return dtype
 
-    def tokenize(self, counts: sparse.csr_matrix, tokens: NDArray[np.integer[Any]]) -> list[NDArray[np.int32]]:
-        """Rank-value encode cells; see :func:`scepsis.models._rank_value.rank_value_encode`."""
-        return rank_value_encode(counts, tokens, self.medians, self.max_genes)
+    def tokenize(
+        self, counts: sparse.csr_matrix, tokens: NDArray[np.integer[Any]], seeds: NDArray[np.uint64]
+    ) -> list[Tokens]:
+        """Rank-value encode cells; nothing is drawn. See :func:`scepsis.models._rank_value.rank_value_encode`."""
+        del seeds
+        return [Tokens(ids) for ids in rank_value_encode(counts, tokens, self.medians, self.max_genes)]
 
-    def batch(self, cells: Sequence[NDArray[np.int32]], ranks: Sequence[NDArray[np.integer[Any]]]) -> Batch:
+    def batch(self, cells: Sequence[Tokens], orders: Sequence[NDArray[np.integer[Any]]]) -> Batch:
         """Pad cells into one block, genes first in the order given, then the specials with their own positions."""
-        n_tokens = [len(cell) + self.n_before + self.n_after for cell in cells]
+        n_tokens = [len(cell.ids) + self.n_before + self.n_after for cell in cells]
         shape = (len(cells), max(n_tokens))
         ids = np.full(shape, self.vocabulary.special["<pad>"], dtype=np.int64)
         positions = np.zeros(shape, dtype=np.int64)
-        for row, (cell, rank) in enumerate(zip(cells, ranks, strict=True)):
-            n = len(cell)
-            ids[row, :n] = cell
-            positions[row, :n] = rank + self.n_before
+        for row, (cell, order) in enumerate(zip(cells, orders, strict=True)):
+            n = len(cell.ids)
+            ids[row, :n] = cell.ids[order]
+            positions[row, :n] = order + self.n_before
             if self.n_before:
                 ids[row, n : n + 2] = self.vocabulary.special["<cls>"], self.vocabulary.special["<eos>"]
                 positions[row, n : n + 2] = 0, n + 1
         return Batch(torch.from_numpy(ids).to(self.device), torch.from_numpy(positions).to(self.device), n_tokens)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def forward(self, batch: Batch) -> torch.Tensor:
         """Run the encoder."""
         hidden: torch.Tensor = self.network(
             input_ids=batch.ids, position_ids=batch.positions, attention_mask=batch.mask
         ).last_hidden_state
         return hidden
+
+    def heads(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, batch: Batch
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Split heads; BERT adds its positions to the embeddings, so nothing is rotated."""
+        del layer, batch
+        return split_heads(query, self.n_heads), split_heads(key, self.n_heads)
 
     def seams(self, layer: int) -> Seams:
         """Linear maps of one BERT layer."""

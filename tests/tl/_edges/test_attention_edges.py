@@ -36,7 +36,9 @@ def by_hand(adata: ad.AnnData, model: Any, layers: list[int], cells: np.ndarray)
     eager.load_state_dict(model.network.state_dict())
     eager.set_attn_implementation("eager")
     sums, n = np.zeros((2, adata.n_vars, adata.n_vars))
-    for cell in model.tokenize(sparse.csr_matrix(adata.X[cells]), np.arange(adata.n_vars) + 2):
+    seeds = np.zeros(len(cells), dtype=np.uint64)
+    for tokens in model.tokenize(sparse.csr_matrix(adata.X[cells]), np.arange(adata.n_vars) + 2, seeds):
+        cell = tokens.ids
         with torch.no_grad():
             attention = eager(torch.tensor([cell.tolist()]), output_attentions=True).attentions
         square = np.ix_(cell - 2, cell - 2)

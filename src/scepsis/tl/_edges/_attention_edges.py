@@ -14,7 +14,7 @@ from scepsis._core._match import tokens_for
 from scepsis._core._memory import require_memory
 from scepsis._core._progress import progress_bar
 from scepsis._core._resolve import choose_cells, choose_genes, resolve
-from scepsis._core._rng import resolve_seed
+from scepsis._core._rng import cell_seeds, resolve_seed
 from scepsis._core._store import record, write
 from scepsis._core._validate import require_positive
 from scepsis._core._values import counts
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from anndata import AnnData
+    from numpy.typing import NDArray
     from scipy import sparse
 
     from scepsis._core._match import Match
@@ -175,9 +176,10 @@ def attention_edges(
     _require_fit(plan, target.n_vars, memory_limit)
     _warn_of_few_genes(match, model)
 
-    sums = _extract(target, model, cells, groups, match, panel, plan, batch_size, show=show_progress_bar)
+    sums = _extract(target, model, cells, groups, match, panel, plan, batch_size, seed=seed, show=show_progress_bar)
 
     keys = EdgeKeys(key_added)
+    n_empty, n_truncated, n_tokens = sums.totals.tolist()
     params = record(
         method="attention",
         model=model.name,
@@ -196,9 +198,9 @@ def attention_edges(
         seed=seed,
         torch_version=version("torch"),
         transformers_version=version("transformers"),
-        n_cells_without_tokens=sums.n_skipped,
-        n_cells_truncated=sums.n_truncated,
-        mean_tokens=sums.n_tokens / max(1, int(cells.mask.sum()) - sums.n_skipped),
+        n_cells_without_tokens=n_empty,
+        n_cells_truncated=n_truncated,
+        mean_tokens=n_tokens / (int(cells.mask.sum()) - n_empty),
         **provenance(target, cells, genes, cells_name=keys.cells, genes_name=keys.genes),
     )
     _write(target, keys, sums, panel, maps, groups, scales, params, cells, genes)
@@ -276,15 +278,16 @@ def _extract(
     plan: Plan,
     batch_size: int | None,
     *,
+    seed: int,
     show: bool,
 ) -> AttentionSums:
     from scepsis.edges._attention import accumulate_attention
 
     codes = np.where(groups.codes < 0, plan.n_groups - 1, groups.codes)
 
-    def blocks() -> Iterator[tuple[sparse.csr_matrix, IntArray]]:
+    def blocks() -> Iterator[tuple[sparse.csr_matrix, IntArray, NDArray[np.uint64]]]:
         for rows, block in counts(adata).blocks(cells.index, size=_CELLS_AT_ONCE):
-            yield block, codes[rows]
+            yield block, codes[rows], cell_seeds(seed, adata.obs_names[rows])
 
     with progress_bar(total=int(cells.mask.sum()), desc=f"attention of {model.name}", unit="cell", show=show) as bar:
         sums = accumulate_attention(
@@ -296,11 +299,12 @@ def _extract(
             batch_size=batch_size,
             on_cells=bar.update,
         )
-    if sums.n_skipped == int(cells.mask.sum()):
+    n_empty = int(sums.totals[0])
+    if n_empty == int(cells.mask.sum()):
         msg = "No cell has a gene of the model's vocabulary: there is nothing to attend to."
         raise ValueError(msg)
-    if sums.n_skipped:
-        logger.warning("%d cells have no gene of the vocabulary and were left out", sums.n_skipped)
+    if n_empty:
+        logger.warning("%d cells have no gene of the vocabulary and were left out", n_empty)
     return sums
 
 
