@@ -179,13 +179,13 @@ def test_batches_and_order_change_nothing(
 @pytest.mark.parametrize("generation", [1, 2])
 def test_the_kernels_log_sums_change_rounding_only(make_checkpoint: Callable[..., Path], generation: int) -> None:
     model = load(make_checkpoint(generation=generation))
-    plan = Plan(len(PANEL), (0, 2), ((0, 1), (2, 3)), ("probability", "centered"))
+    by_head = Plan(len(PANEL), (0, 2), ((0, 1), (2, 3)), ("probability", "centered"))
     counts = make_counts()
-    for plan in (plan, Plan(len(PANEL), (0, 2))):
+    for plan in (by_head, Plan(len(PANEL), (0, 2))):
         with_kernel, without = (extract(model, counts, plan, kernel=kernel) for kernel in (True, False))
         np.testing.assert_array_equal(with_kernel.pair_counts(), without.pair_counts())
         for index in range(2):
-            np.testing.assert_allclose(with_kernel.mean(index, 0), without.mean(index, 0), atol=1e-6)
+            np.testing.assert_allclose(with_kernel.mean(index, 0), without.mean(index, 0), atol=1e-5)
 
 
 def test_the_kernel_is_what_is_read_here(small_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
