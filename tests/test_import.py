@@ -8,7 +8,7 @@ import sys
 import textwrap
 from typing import Any
 
-HEAVY = ("torch", "transformers", "matplotlib", "scanpy", "sklearn", "statsmodels", "numba", "networkx", "dask")
+HEAVY = ("torch", "transformers", "matplotlib", "scanpy", "sklearn", "statsmodels", "networkx")
 
 
 def run(code: str) -> Any:
@@ -27,7 +27,7 @@ def test_import_loads_nothing_heavy() -> None:
         import scepsis
         for name in scepsis.__all__:
             getattr(scepsis, name)
-        print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))
+        print(json.dumps([name for name in {(*HEAVY, "numba")!r} if name in sys.modules]))
         """
     )
     assert loaded == []
@@ -84,21 +84,29 @@ def test_import_changes_no_global_state() -> None:
 
 
 def test_edge_table_is_audited_with_torch_blocked() -> None:
-    status = run(
+    auroc = run(
         """
         import json, sys
-        for name in ("torch", "transformers", "safetensors"):
-            sys.modules[name] = None  # any import of it raises ImportError
+
+        class Absent:
+            # a machine on which these were never installed
+
+            def find_spec(self, name, path=None, target=None):
+                if name.partition(".")[0] in {"torch", "transformers", "safetensors"}:
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        sys.meta_path.insert(0, Absent())
         import numpy as np
         import pandas as pd
         import scepsis as sps
 
-        adata = sps.datasets.demo()
-        truth = sps.get.edges(adata, "regulation")
+        adata = sps.datasets.simulate_screen(
+            n_genes=200, n_regulators=20, n_other=5, n_controls=600, cells_per_perturbation=60, wiring=1
+        )
+        truth = np.abs(np.nan_to_num(adata.varp["regulation"]))
         genes = adata.var_names.to_numpy()
-        weights = pd.DataFrame(np.random.default_rng(0).uniform(0, 0.1, (len(genes),) * 2), genes, genes)
-        for source, target in zip(truth["source"], truth["target"]):
-            weights.loc[source, target] += 1
+        noise = np.random.default_rng(0).uniform(0, 0.01, truth.shape)
+        weights = pd.DataFrame(truth + noise, genes, genes)
         frame = weights.rename_axis("source").reset_index().melt("source", var_name="target", value_name="weight")
         frame = frame[frame["source"] != frame["target"]]
 
@@ -110,9 +118,8 @@ def test_edge_table_is_audited_with_torch_blocked() -> None:
         sps.tl.perturbation_effects(adata, show_progress_bar=False)
         sps.tl.perturbation_auroc(adata, edges=["table", "spearman"])
         summary = adata.uns["perturbation_auroc"]["summary"].set_index("predictor")
-        print(json.dumps([summary.loc["table", "auroc"], summary.loc["spearman", "auroc"]]))
+        print(json.dumps(summary["auroc"].to_dict()))
         """
     )
-    known, correlation = status
-    assert known > 0.6, "the true network must rank the responders it caused"
-    assert known > correlation
+    assert auroc["table"] > 0.7, "the true network must rank the responders that it caused"
+    assert auroc["table"] > max(auroc[name] for name in ("variance", "mean", "detection_rate"))

@@ -33,7 +33,7 @@ def values() -> sparse.csr_matrix:
 def run(values: sparse.csr_matrix, rule: CallRule, splits: list[NullSplit] | None = None) -> list[Calls]:
     contrasts = Contrasts(PERTURBED, CONTROL, splits or [])
     assert len(contrasts) == 2 + len(splits or [])
-    blocks = ((rows, values[rows]) for rows in np.array_split(contrasts.cells, 7))
+    blocks = ((rows, values[rows]) for rows in np.array_split(contrasts.cells(N_CELLS), 7))
     return list(run_contrasts(contrasts, blocks, rule, n_cells=N_CELLS, n_genes=N_GENES))
 
 

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import itertools
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from scipy import sparse
 
-from scepsis.stats._moments import Moments, group_moments
+from scepsis.stats._moments import group_moments
+
+if TYPE_CHECKING:
+    from scepsis.stats._moments import Moments
 
 N_CELLS, N_GENES = 500, 23
 
@@ -25,7 +31,7 @@ def groups() -> list[np.ndarray]:
 
 def stream(matrix: sparse.csr_matrix, cuts: list[int]):
     edges = [0, *cuts, matrix.shape[0]]
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in itertools.pairwise(edges):
         yield np.arange(start, stop), matrix[start:stop]
 
 

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from scipy import sparse, stats
 
 from scepsis.stats import _two_sample
-from scepsis.stats._moments import Moments, group_moments
+from scepsis.stats._moments import group_moments
 from scepsis.stats._two_sample import mann_whitney, student, welch
+
+if TYPE_CHECKING:
+    from scepsis.stats._moments import Moments
 
 N_GENES = 300
 
@@ -43,6 +48,16 @@ def test_t_equals_scipy(samples, test, equal_var: bool) -> None:
     np.testing.assert_allclose(mine.statistic[varying], oracle.statistic[varying], rtol=1e-8, atol=1e-8)
     np.testing.assert_allclose(mine.df[varying], oracle.df[varying], rtol=1e-8)
     np.testing.assert_allclose(mine.p[varying], oracle.pvalue[varying], rtol=1e-6, atol=1e-300)
+
+
+def test_p_equals_the_distribution_function_wherever_the_fast_form_is_used() -> None:
+    t, df = np.meshgrid(np.r_[0, np.geomspace(1e-6, 40, 400)], np.r_[1, 1.5, 20, 99.9, 100, 101.3, 300, 2e3, 1e5, 1e7])
+    expected = 2 * stats.t.sf(t.ravel(), df.ravel())
+    found = _two_sample._two_sided(t.ravel(), df.ravel())
+    assert (4 * t**2 <= df).mean() > 0.5
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-300)
+    assert np.isnan(_two_sample._two_sided(np.array([np.nan, 1.0]), np.array([50.0, np.nan]))).all()
+    assert _two_sample._two_sided(np.array([np.inf]), np.array([50.0]))[0] == 0
 
 
 def test_student_is_indifferent_to_order_but_for_the_sign(samples) -> None:

@@ -129,7 +129,7 @@ def superseded(adata: AnnData, key: str) -> dict[str, list[str]]:
     """Slots that an earlier run left under `key`, to be dropped before a new one writes its own."""
     keys = EdgeKeys(key)
     entry = adata.uns.get(key)
-    names = [key, *(entry.get("edges_keys", []) if hasattr(entry, "get") else [])]
+    names = list(dict.fromkeys([key, *(entry.get("edges_keys", []) if hasattr(entry, "get") else [])]))
     return {
         "varp": [*names, *(EdgeKeys(name).n_cells for name in names)],
         "var": [keys.position, keys.genes],

@@ -44,34 +44,32 @@ def read_labels(adata: AnnData, groupby: str, control: str) -> Labels:
     """Labels from ``obs[groupby]``; cells without one are left out, and their number is logged."""
     column = require_column(adata.obs, groupby, slot="obs", remedy="Pass the column of labels as `groupby=`.")
     slot = f"adata.obs[{groupby!r}]"
-    present = ~column.isna().to_numpy()
-    observed = column[present]
-    _require_strings(observed, slot)
-    found = set(observed.unique()) - {""}
-    require_label(sorted(found), control, slot=slot, argument="control")
-    order = column.cat.categories if hasattr(column, "cat") else sorted(found)
-    names = [str(name) for name in order if name in found and name != control]
+    _require_strings(column, slot)
+    grouped = column.astype("category").cat.remove_unused_categories().cat
+    found = [label for label in grouped.categories if label]
+    require_label(found, control, slot=slot, argument="control")
+    names = [str(label) for label in found if label != control]
     if not names:
         msg = (
             f"`{slot}` holds no label other than the control {control!r}: there is no perturbation to compare with it."
         )
         raise ValueError(msg)
     position = {name: index for index, name in enumerate(names)} | {control: -1}
-    codes = np.full(len(column), -2)
-    codes[present] = [position.get(label, -2) for label in observed]
+    code = np.array([*(position.get(label, -2) for label in grouped.categories), -2])  # the last for a missing label
+    codes = code[grouped.codes.to_numpy()]
     unlabelled = int((codes == -2).sum())
     if unlabelled:
         logger.info("%d cells without a label in %s are left out", unlabelled, slot)
     return Labels(names, codes)
 
 
-def _require_strings(observed: pd.Series[Any], slot: str) -> None:
+def _require_strings(column: pd.Series[Any], slot: str) -> None:
     """Labels are words: numbers are more likely a score or a cluster than a perturbation."""
-    distinct = observed.unique()
+    distinct = column.dropna().unique()
     if all(isinstance(label, str) for label in distinct):
         return
     msg = (
-        f"`{slot}` must hold labels as strings, not {observed.dtype} values such as "
+        f"`{slot}` must hold labels as strings, not {column.dtype} values such as "
         f"{next(label for label in distinct if not isinstance(label, str))!r}. If these are labels, "
         f"write `{slot} = {slot}.astype(str).astype('category')`."
     )

@@ -125,7 +125,7 @@ def columns_with(var: pd.DataFrame, wanted: Iterable[str], *, normalise: bool = 
 def looks_like(ids: Iterable[str]) -> str:
     """Name the kind of id that most of `ids` are."""
     kinds = [_kind(one) for one in ids if one]
-    return max(set(kinds), key=kinds.count) if kinds else "nothing"
+    return max(dict.fromkeys(kinds), key=kinds.count) if kinds else "nothing"
 
 
 def _kind(one: str) -> str:

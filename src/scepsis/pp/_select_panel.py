@@ -79,7 +79,7 @@ def select_panel(
     ``var["edge_panel"]``
         bool.
     ``uns["select_panel"]["params"]``
-        with the number of genes taken by force (``n_forced``) and of perturbed genes outside
+        with the number of genes that only force brought in (``n_forced``) and of perturbed genes outside
         (``n_perturbed_outside``), and number and hashes of cells and genes.
     ``obs["select_panel_cells"]``
         bool, only when `mask_obs` is an array.
@@ -117,7 +117,8 @@ def select_panel(
     forced = _forced(target, force, perturbed, gene_symbols)
 
     rank = _dispersion(lognorm(target, layer), cells.index)
-    panel = _top(rank, allowed, int(n_top_genes)) | (forced & allowed)
+    ranked = _top(rank, allowed, int(n_top_genes))
+    panel = ranked | (forced & allowed)
     outside = perturbed & ~panel
     _say(target, forced & ~allowed, outside)
     keys = EdgeKeys(SELECT_PANEL)
@@ -128,7 +129,7 @@ def select_panel(
         layer=layer,
         model=None if model is None else model.name,
         vocabulary_hash=None if model is None else model.vocabulary.hash,
-        n_forced=int((forced & panel).sum()),
+        n_forced=int((panel & ~ranked).sum()),
         n_perturbed=int(perturbed.sum()),
         n_perturbed_outside=int(outside.sum()),
         **provenance(target, cells, Choice(panel, EDGE_PANEL), cells_name=keys.cells, genes_name=keys.genes),

@@ -122,10 +122,12 @@ class Contrasts:
         """Cells of every group that moments are needed of: the perturbations, the control, the splits."""
         return [*self.perturbed, self.control, *(self.control[split.members] for split in self.splits)]
 
-    @property
-    def cells(self) -> IntArray:
-        """All cells that take part, ascending."""
-        return np.unique(np.concatenate([*self.perturbed, self.control]))
+    def cells(self, n_cells: int) -> IntArray:
+        """Those of `n_cells` cells that take part, ascending."""
+        taking_part = np.zeros(n_cells, dtype=bool)
+        for group in (*self.perturbed, self.control):
+            taking_part[group] = True
+        return np.flatnonzero(taking_part)
 
     def __len__(self) -> int:
         """Comparisons to be made."""
@@ -143,18 +145,19 @@ def run_contrasts(
     """
     Yield the calls of each perturbation, then of each null split.
 
-    `blocks` are the values of ``contrasts.cells`` in their order. They are read once; only the rank test keeps them.
+    `blocks` are the values of ``contrasts.cells(n_cells)`` in their order, read once; only the rank test keeps them.
     """
     kept: list[sparse.csr_matrix] | None = [] if rule.test == "mannwhitney" else None
     groups, n_perturbed = contrasts.groups, len(contrasts.perturbed)
     moments = group_moments(_keeping(blocks, kept), groups, n_cells=n_cells, n_genes=n_genes)
+    all_control = moments[n_perturbed]
     values = None if kept is None else sparse.vstack(kept, format="csr")
-    rows = None if kept is None else np.searchsorted(contrasts.cells, np.arange(n_cells))
+    rows = None if kept is None else np.searchsorted(contrasts.cells(n_cells), np.arange(n_cells))
     for index, group in enumerate(groups):
         if index == n_perturbed:
             continue
         is_null = index > n_perturbed
-        control = moments[n_perturbed] - moments[index] if is_null else moments[n_perturbed]
+        control = all_control - moments[index] if is_null else all_control
         samples = None
         if values is not None and rows is not None:
             others = np.setdiff1d(contrasts.control, group) if is_null else contrasts.control

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numba
@@ -77,32 +78,36 @@ class Moments:
             self.squares,
         )
 
-    @property
+    @cached_property
     def mean(self) -> FloatArray:
         """Mean value; NaN in an empty group."""
-        return self._per_cell(self.total)
+        return self._per(self.total, self._n)
 
-    @property
+    @cached_property
     def detection_rate(self) -> FloatArray:
         """Share of cells with a value above zero; NaN in an empty group."""
-        return self._per_cell(self.n_expressing)
+        return self._per(self.n_expressing, self._n)
 
-    @property
+    @cached_property
     def variance(self) -> FloatArray:
         """
         Sample variance (n - 1); NaN below two cells.
 
         A spread within the rounding error of the sums is none: a gene with one value in all cells has variance 0.
         """
-        spread = self.squares - self.total * self._per_cell(self.total)
-        n = np.broadcast_to(np.asarray(self.n)[..., None], spread.shape)
-        spread[spread <= n * np.finfo(np.float64).eps * self.squares] = 0.0
-        result: FloatArray = np.divide(spread, n - 1, out=np.full(spread.shape, np.nan), where=n > 1)
-        return result
+        spread = self.squares - self.total * self.mean
+        noise = self._n * np.finfo(np.float64).eps * self.squares
+        return self._per(np.where(spread <= noise, 0.0, spread), self._n - 1)
 
-    def _per_cell(self, total: FloatArray | IntArray) -> FloatArray:
-        n = np.asarray(self.n)[..., None]
-        result: FloatArray = np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0)
+    @property
+    def _n(self) -> IntArray:
+        """Cells in a shape that meets the genes."""
+        return np.asarray(self.n)[..., None]
+
+    @staticmethod
+    def _per(total: FloatArray | IntArray, n: IntArray) -> FloatArray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            result: FloatArray = total / n
         return result
 
 

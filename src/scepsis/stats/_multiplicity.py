@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,21 +12,20 @@ if TYPE_CHECKING:
 
 def benjamini_hochberg(p: FloatArray) -> FloatArray:
     """Adjusted p-values that control the false discovery rate under independence or positive dependence."""
-    return _adjust(p, "bh")
+    return _step_up(p)
 
 
 def benjamini_yekutieli(p: FloatArray) -> FloatArray:
     """Adjusted p-values that control the false discovery rate under any dependence."""
-    return _adjust(p, "by")
+    n = np.count_nonzero(~np.isnan(p))
+    return _step_up(p, factor=float((1 / np.arange(1, n + 1)).sum()))
 
 
-def _adjust(p: FloatArray, method: Literal["bh", "by"]) -> FloatArray:
-    """Correct over the tests that were made; a NaN is a test that was not, and stays NaN."""
-    from scipy.stats import false_discovery_control  # noqa: PLC0415
-
-    p = np.asarray(p, dtype=np.float64)
-    made = ~np.isnan(p)
+def _step_up(p: FloatArray, factor: float = 1.0) -> FloatArray:
+    """Adjust over the tests that were made; a NaN is a test that was not, and stays NaN."""
+    order = np.argsort(p)  # NaN last
+    order = order[: np.count_nonzero(~np.isnan(p))]
+    scaled = factor * len(order) * p[order] / np.arange(1, len(order) + 1)
     adjusted = np.full(p.shape, np.nan)
-    if made.any():
-        adjusted[made] = false_discovery_control(p[made], method=method)
+    adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
     return adjusted

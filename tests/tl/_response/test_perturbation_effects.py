@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anndata as ad
 import numpy as np
@@ -12,6 +11,9 @@ import pytest
 from scipy import sparse, stats
 
 import scepsis as sps
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KINDS = ("lfc", "qval", "target")
 #: Responders that the screen's maker plants: perturbing G<k> triples five genes, and halts its own.

@@ -248,7 +248,7 @@ def _calls(
     values: Values, contrasts: Contrasts, rule: CallRule, shape: tuple[int, int], *, show: bool
 ) -> Iterator[Calls]:
     """Give the calls of every perturbation, then of every null split, one at a time."""
-    blocks = values.log_blocks(contrasts.cells)
+    blocks = values.log_blocks(contrasts.cells(shape[0]))
     with progress_bar(total=len(contrasts), desc="perturbation effects", unit="contrast", show=show) as bar:
         for found in run_contrasts(contrasts, blocks, rule, n_cells=shape[0], n_genes=shape[1]):
             bar.update()

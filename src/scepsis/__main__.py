@@ -1,0 +1,259 @@
+"""``scepsis demo`` and ``scepsis audit``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import traceback
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+from scepsis._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from anndata import AnnData
+
+    from scepsis.models import AttentionModel
+
+#: What a user can mend, as far as its type shows.
+MISTAKES = (KeyError, ValueError, TypeError, OSError, MemoryError, ImportError)
+
+
+class UsageError(ValueError):
+    """Arguments that make no sense."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises where argparse would print its usage and leave."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 0 when all went well, 2 for a mistake of the user, named in one line."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        options = _parser().parse_args(given)
+        with _notes():
+            options.run(options)
+    except MISTAKES as error:
+        if "--traceback" in given:
+            traceback.print_exc()
+        print(f"scepsis: error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="scepsis", description="Audit the attention edges of a single-cell foundation model against a screen."
+    )
+    parser.add_argument("--version", action="version", version=f"scepsis {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
+    demo = commands.add_parser(
+        "demo",
+        help="run the whole path on the built-in screen and checkpoint",
+        description="Run the whole path on the built-in screen and the checkpoint that ships with the package.",
+    )
+    demo.add_argument("--seed", type=_whole, default=0, metavar="N", help="seed of every draw (default: 0)")
+    _add_common(demo, "scepsis-demo")
+    demo.set_defaults(run=_demo)
+    audit = commands.add_parser(
+        "audit",
+        help="audit a checkpoint, or tables of edges, on a screen",
+        description="Audit a checkpoint, or tables of edges from anywhere, on a screen. Without --model no model is "
+        "loaded and torch is not needed.",
+    )
+    _add_audit(audit)
+    _add_common(audit, "scepsis-audit")
+    audit.set_defaults(run=_audit)
+    return parser
+
+
+def _add_common(parser: Parser, folder: str) -> None:
+    parser.add_argument("--out", default=folder, metavar="DIR", help=f"folder for the results (default: {folder})")
+    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+
+
+def _add_audit(parser: Parser) -> None:
+    parser.add_argument("screen", metavar="SCREEN.h5ad", help="cells x genes with raw counts and labels")
+    subject = parser.add_argument_group("what is audited")
+    subject.add_argument("--model", metavar="DIR", help="folder of a checkpoint, or the name of one that is shipped")
+    subject.add_argument("--token-dictionary", metavar="FILE", help="when it is not in the folder of the checkpoint")
+    subject.add_argument("--gene-medians", metavar="FILE", help="likewise")
+    subject.add_argument("--ensembl-mapping", metavar="FILE", help="old ids to the ids of the vocabulary")
+    subject.add_argument("--layers", type=_numbers, metavar="0,1", help="layers to read (default: all)")
+    subject.add_argument(
+        "--edges", action="append", default=[], metavar="EDGES.csv", help="table source,target,weight; repeatable"
+    )
+    subject.add_argument(
+        "--reference",
+        action="append",
+        default=[],
+        metavar="NET.tsv",
+        help="known network, with or without a header, scored beside; pairs that it does not list weigh 0; repeatable",
+    )
+    screen = parser.add_argument_group("the screen")
+    screen.add_argument("--groupby", default="perturbation", metavar="COLUMN", help="obs: perturbed gene of each cell")
+    screen.add_argument("--control", default="non-targeting", metavar="LABEL", help="label of the control cells")
+    screen.add_argument(
+        "--subset", metavar="CONDITION", help="cells to keep, such as 'gRNA_frac >= .8 and gRNA_umi >= 3'"
+    )
+    screen.add_argument("--layer", metavar="NAME", help="layer with log-normalised values (default: computed)")
+    screen.add_argument("--totals", metavar="COLUMN", help="obs: whole-transcriptome total of each cell")
+    screen.add_argument("--gene-ids", metavar="COLUMN", help="var: ids that the model reads")
+    screen.add_argument("--gene-symbols", metavar="COLUMN", help="var: names that labels and networks are written in")
+    choice = parser.add_argument_group("cells and genes that edges are made from")
+    choice.add_argument("--n-cells", type=_whole, default=2000, metavar="N", help="control cells (default: 2000)")
+    choice.add_argument("--n-top-genes", type=_whole, default=2000, metavar="N", help="genes by rank (default: 2000)")
+    choice.add_argument("--force", metavar="GENES", help="genes to take in anyway: A,B,C, or 'perturbed'")
+    choice.add_argument("--rng", type=_whole, default=0, metavar="N", help="seed of every draw (default: 0)")
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        msg = f"{text!r} is not a whole number"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def _numbers(text: str) -> list[int]:
+    return [_whole(part.strip()) for part in text.split(",")]
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from scepsis import datasets, models
+    from scepsis._report._pipeline import Plan, Subjects, conduct
+
+    out = _folder(options.out)
+    _say("the built-in screen and checkpoint")
+    adata, model = datasets.demo(), models.load("demo")
+    subjects = Subjects(model, models.randomize(model, rng=options.seed))
+    conduct(adata, subjects, Plan(seed=options.seed), _say)
+    _deliver(adata, out)
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from scepsis._report._inputs import keys_for, read_edges, read_reference, read_screen, subset_cells
+    from scepsis._report._pipeline import ATTENTION, CORRELATION, Plan, Subjects, conduct
+
+    if options.model is None and not options.edges:
+        msg = "give a checkpoint (--model DIR), a table of edges (--edges FILE), or both"
+        raise UsageError(msg)
+    if options.layer is not None and options.totals is not None:
+        msg = "--layer names values that are log-normalised already, --totals normalises counts: give one of them"
+        raise UsageError(msg)
+    adata = read_screen(options.screen)
+    if options.subset is not None:
+        whole = adata.n_obs
+        adata = subset_cells(adata, options.subset)
+        _say(f"{adata.n_obs:,} of {whole:,} cells kept by {options.subset!r}")
+    names = keys_for([*options.edges, *options.reference], taken=[ATTENTION.key, CORRELATION])
+    model, twin = _models(options)
+    subjects = Subjects(
+        model=model,
+        twin=twin,
+        tables={names[path]: read_edges(path) for path in options.edges},
+        references={names[path]: read_reference(path) for path in options.reference},
+    )
+    plan = Plan(
+        groupby=options.groupby,
+        control=options.control,
+        layer=options.layer,
+        totals=options.totals,
+        gene_ids=options.gene_ids,
+        gene_symbols=options.gene_symbols,
+        n_cells=options.n_cells,
+        n_top_genes=options.n_top_genes,
+        force=options.force if options.force in {None, "perturbed"} else options.force.split(","),
+        layers=options.layers,
+        seed=options.rng,
+    )
+    out = _folder(options.out)
+    conduct(adata, subjects, plan, _say)
+    _deliver(adata, out)
+
+
+def _models(options: argparse.Namespace) -> tuple[AttentionModel | None, AttentionModel | None]:
+    """Load the model asked for and its twin with random weights; neither, and no torch, when none was asked for."""
+    if options.model is None:
+        return None, None
+    from scepsis import models
+
+    model = models.load(
+        options.model,
+        token_dictionary=options.token_dictionary,
+        gene_medians=options.gene_medians,
+        ensembl_mapping=options.ensembl_mapping,
+    )
+    return model, models.randomize(model, rng=options.rng)
+
+
+def _folder(path: str) -> Path:
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        msg = f"--out {path!r} is a file"
+        raise UsageError(msg)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _deliver(adata: AnnData, out: Path) -> None:
+    """Print the table, write the report and the audited data, and say where they are."""
+    from scepsis import report
+    from scepsis._report._audited import read_audited
+    from scepsis._report._pipeline import TABLE
+    from scepsis._report._terminal import summary_text
+
+    page = report(adata, out / "report.html", key=TABLE)
+    data = out / "audited.h5ad"
+    adata.write_h5ad(data)
+    _say(f"\n{summary_text(read_audited(adata, TABLE))}\n\nreport: {page}\ndata:   {data}")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """What the package warns of and logs, as lines of their own on the error stream."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("note: %(message)s"))
+    logger = logging.getLogger("scepsis")
+    logger.addHandler(handler)
+    with warnings.catch_warnings():
+        warnings.showwarning = _note
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+
+
+def _note(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning that is meant for the user; the place in the code is not."""
+    if issubclass(category, UserWarning):
+        print(f"note: {_one_line(message)}", file=sys.stderr)
+
+
+def _one_line(error: object) -> str:
+    """Text of an error; a KeyError shows its text without the quotes that it adds."""
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    return " ".join(str(text).split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scepsis._core._validate import (
+    check_counts,
+    listing,
+    require_choice,
+    require_column,
+    require_key,
+    require_label,
+    require_positive,
+)
+
+
+def test_listings_are_short() -> None:
+    assert listing([]) == "none"
+    assert listing(["a", 1]) == "'a', '1'"
+    assert listing(range(20), limit=2) == "'0', '1', ... (20 in all)"
+
+
+def test_a_missing_column_suggests_the_one_that_was_meant() -> None:
+    frame = pd.DataFrame({"perturbation": ["a"], "batch": ["b"]})
+    assert require_column(frame, "batch", slot="obs").tolist() == ["b"]
+    with pytest.raises(KeyError, match=r"`adata.obs\['pertubation'\]`.*'batch'.*Did you mean 'perturbation'\? Do this"):
+        require_column(frame, "pertubation", slot="obs", remedy="Do this.")
+
+
+def test_a_missing_label_suggests_the_one_that_was_meant() -> None:
+    require_label(["a", "b"], "b", slot="s", argument="control")
+    with pytest.raises(ValueError, match="Did you mean `control='non-targeting'`"):
+        require_label(["non-targeting", "STAT1"], "non_targeting", slot="s", argument="control")
+
+
+@pytest.mark.parametrize("wrong", [0, -1, np.nan, np.inf, True, 1j])
+def test_what_is_not_positive_is_refused(wrong: float) -> None:
+    with pytest.raises(ValueError, match="`n` must be at least 1"):
+        require_positive(wrong, argument="n")
+    require_positive(np.int64(1), argument="n")
+    require_positive(0.5, argument="n", minimum=0.25)
+
+
+def test_choices_and_keys() -> None:
+    require_choice("a", ("a", "b"), argument="x")
+    with pytest.raises(ValueError, match="`x` takes one of 'a', 'b', not 'c'"):
+        require_choice("c", ("a", "b"), argument="x")
+    require_key("CD4 T+", argument="key_added")
+    for wrong in ("", "a/b", None):
+        with pytest.raises(ValueError, match="`key_added`"):
+            require_key(wrong, argument="key_added")  # type: ignore[arg-type]
+
+
+def test_counts_may_have_any_type() -> None:
+    for dtype in (np.int32, np.uint16, np.float32, np.float64, bool):
+        check_counts(np.array([0, 1, 1], dtype=dtype), slot="x")
+    check_counts(np.array([]), slot="x")
+    check_counts(np.array([2.0**24]), slot="x")
+    with pytest.raises(ValueError, match="`x` holds negative"):
+        check_counts(np.array([-1, 2]), slot="x")
