@@ -55,6 +55,10 @@ class Plan:
         """Memory of the sums and the pair counts."""
         return self.n_groups * self.n_sources * self.n_genes * (8 * self.n_maps * len(self.scales) + 4)
 
+    def new_sums(self, device: torch.device | str = "cpu") -> AttentionSums:
+        """Sums over no cells."""
+        return AttentionSums(self, device)
+
 
 class AttentionSums:
     """

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from scepsis.edges._accumulate import AttentionSums
-from scepsis.edges._cells import arrange, batches
+from scepsis.edges._cells import arrange, batches, run_halving
 from scepsis.edges._panel import panel_attention
 from scepsis.edges._readers import from_kernel, from_projections
 from scepsis.edges._scales import scaled
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from scipy import sparse
 
     from scepsis._core._types import IntArray
-    from scepsis.edges._accumulate import Plan
+    from scepsis.edges._accumulate import AttentionSums, Plan
     from scepsis.edges._cells import Cell
     from scepsis.models import AttentionModel, Batch, Tokens
 
@@ -66,7 +65,7 @@ class Extraction:
         self.plan = plan
         self.batch_size = batch_size
         self.kernel = kernel
-        self.sums = AttentionSums(plan, model.device)
+        self.sums = plan.new_sums(model.device)
         self._checked = False
         self._row_of_gene = plan.row_of_gene()
         self._place = np.full(max(int(tokens.max(initial=0)), int(panel.max(initial=0))) + 1, -1)
@@ -97,33 +96,25 @@ class Extraction:
             if not self._checked:
                 check_seams(self.model, to_batch(self.model, members[:2]), self.plan.layers[0])
                 self._checked = True
-            self._run(members, set())
+            done: set[tuple[int, int]] = set()
+            run_halving(members, lambda some, done=done: self._run(some, done))
             on_cells(len(members))
 
     @torch.no_grad()
     def _run(self, cells: Sequence[Cell], done: set[tuple[int, int]]) -> None:
-        """Run one batch; halve it where memory runs out, without adding anything twice."""
-        try:
-            batch = to_batch(self.model, cells)
+        """Read one batch, but not what is `done`: layer and cell of what was read before memory ran out."""
+        batch = to_batch(self.model, cells)
 
-            def on_layer(layer: int, query: torch.Tensor, key: torch.Tensor, log_sum: torch.Tensor | None) -> None:
-                for row, cell in enumerate(cells):
-                    if (layer, id(cell)) not in done:
-                        sums = None if log_sum is None else log_sum[row]
-                        self._add(layer, cell, batch.offset, batch.n_tokens[row], query[row], key[row], sums)
-                        done.add((layer, id(cell)))
+        def on_layer(layer: int, query: torch.Tensor, key: torch.Tensor, log_sum: torch.Tensor | None) -> None:
+            for row, cell in enumerate(cells):
+                if (layer, id(cell)) not in done:
+                    sums = None if log_sum is None else log_sum[row]
+                    self._add(layer, cell, batch.offset, batch.n_tokens[row], query[row], key[row], sums)
+                    done.add((layer, id(cell)))
 
-            if not (self.kernel and from_kernel(self.model, batch, self.plan.layers, on_layer)):
-                self.kernel = False
-                from_projections(self.model, batch, self.plan.layers, on_layer)
-            return
-        except torch.OutOfMemoryError:
-            if len(cells) == 1:
-                raise
-        torch.cuda.empty_cache()
-        half = len(cells) // 2
-        self._run(cells[:half], done)
-        self._run(cells[half:], done)
+        if not (self.kernel and from_kernel(self.model, batch, self.plan.layers, on_layer)):
+            self.kernel = False
+            from_projections(self.model, batch, self.plan.layers, on_layer)
 
     def _add(
         self,
@@ -156,12 +147,7 @@ class Extraction:
             causal=causal,
             mean=not plan.heads,
         )
-        if query.dtype == torch.float16 and weights.isnan().any():
-            msg = (
-                f"Attention of layer {layer} of {self.model.name!r} is not a number: half precision overflows there. "
-                "Load the model with `dtype='bfloat16'` or `dtype='float32'`."
-            )
-            raise FloatingPointError(msg)
+        refuse_overflow(self.model, weights, f"attention of layer {layer}")
         source_rows = self._row_of_gene[cell.genes[is_source]]
         flat = torch.from_numpy((source_rows[:, None] * plan.n_genes + cell.genes).ravel()).to(device)
         n_seen: int | torch.Tensor = n_tokens
@@ -189,6 +175,16 @@ def accumulate_attention(
     for counts, groups, seeds in blocks:
         extraction.add(counts, groups, seeds, on_cells)
     return extraction.sums
+
+
+def refuse_overflow(model: AttentionModel, values: torch.Tensor, what: str) -> None:
+    """Raise `FloatingPointError` where half precision gave what is no number."""
+    if model.dtype == torch.float16 and not values.isfinite().all():
+        msg = (
+            f"The {what} of {model.name!r} is not a number: half precision overflows there. "
+            "Load the model with `dtype='bfloat16'` or `dtype='float32'`."
+        )
+        raise FloatingPointError(msg)
 
 
 def to_batch(model: AttentionModel, cells: Sequence[Cell]) -> Batch:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence, Sized
 
     from scepsis._core._types import IntArray
     from scepsis.models import Tokens
 
+CellT = TypeVar("CellT", bound="Sized")
 #: Tokens per batch when no batch size is given: enough to fill the matrix kernels of a CPU.
 _TOKENS_PER_BATCH = 8192
 
@@ -54,9 +56,9 @@ def arrange(tokens: Tokens, place: IntArray, group: int, *, causal: bool) -> Cel
     return Cell(tokens, order, np.arange(len(found)), genes[found], group)
 
 
-def batches(cells: Sequence[Cell], batch_size: int | None) -> Iterator[list[Cell]]:
+def batches(cells: Sequence[CellT], batch_size: int | None) -> Iterator[list[CellT]]:
     """Cells of like length together, so that little is padded."""
-    waiting: list[Cell] = []
+    waiting: list[CellT] = []
     for cell in sorted(cells, key=lambda cell: -len(cell)):
         most = batch_size or max(1, _TOKENS_PER_BATCH // len((waiting or [cell])[0]))
         if len(waiting) >= most:
@@ -65,3 +67,17 @@ def batches(cells: Sequence[Cell], batch_size: int | None) -> Iterator[list[Cell
         waiting.append(cell)
     if waiting:
         yield waiting
+
+
+def run_halving(cells: Sequence[CellT], run: Callable[[Sequence[CellT]], object]) -> None:
+    """Run cells together; where memory runs out, half of them at a time."""
+    try:
+        run(cells)
+        return
+    except torch.OutOfMemoryError:
+        if len(cells) == 1:
+            raise
+    torch.cuda.empty_cache()
+    half = len(cells) // 2
+    run_halving(cells[:half], run)
+    run_halving(cells[half:], run)

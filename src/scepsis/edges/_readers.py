@@ -66,7 +66,7 @@ class _Listener(TorchDispatchMode):
     """Hears the attention kernels that run, and what they give."""
 
     def __init__(self, hear: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.hear = hear
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:

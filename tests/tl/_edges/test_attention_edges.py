@@ -334,3 +334,94 @@ def test_memory_does_not_grow_with_the_genes_outside_the_panel(controls: ad.AnnD
     with pytest.raises(MemoryError, match=r"30 x 30 genes"):
         run(controls, small_model, memory_limit=10_000)
     run(controls, small_model, memory_limit=200_000)
+
+
+def test_sources_keep_their_rows_alone(controls: ad.AnnData, small_model: Any) -> None:
+    heads = [(layer, head) for layer in range(3) for head in range(4)]
+    whole = run(controls, small_model, heads=heads, copy=True)
+    run(controls, small_model, heads=heads, sources=["G10", "G2"])
+    rows = [controls.var_names.get_loc(name) for name in ("G2", "G10")]
+    for key in ("attention", "attention_L2H3", "attention_n_cells"):
+        found, expected = (unpack(data.varp[key], np.arange(60))[0] for data in (controls, whole))
+        np.testing.assert_allclose(found[rows], expected[rows], rtol=1e-6)
+        others = np.setdiff1d(np.arange(60), rows)
+        assert not np.nan_to_num(found[others]).any()
+    assert sparse.issparse(controls.varp["attention"])
+    assert controls.uns["attention"]["params"]["sources"] == ["G10", "G2"]
+    with pytest.raises(ValueError, match=r"'G1'.*force"):
+        run(controls, small_model, heads=heads, sources=["G1", "G2"])
+    needed = 12 * 30 * 30 * 8
+    with pytest.raises(MemoryError, match="sources"):
+        run(controls, small_model, heads=heads, memory_limit=needed)
+    run(controls, small_model, heads=heads, sources=["G2"], memory_limit=needed)
+
+
+class Killed(BaseException):
+    """Nothing catches it."""
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(
+    make_screen: Callable[..., ad.AnnData], small_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scepsis.tl._edges._run.CELLS_AT_ONCE", 40)
+    monkeypatch.setattr("scepsis.edges._checkpoint._OVERHEAD", 1e9)  # write after every block
+    options = {"scale": ("probability", "centered"), "layers": [0, 2], "groupby": "batch"}
+    whole = run(make_screen(), small_model, **options, copy=True)
+    file, adata = tmp_path / "sums.safetensors", make_screen()
+    forward, calls = type(small_model).forward, [0]
+
+    def mortal(self: Any, batch: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 5:
+            raise Killed
+        return forward(self, batch)
+
+    monkeypatch.setattr(type(small_model), "forward", mortal)
+    with pytest.raises(Killed):
+        run(adata, small_model, **options, checkpoint=file)
+    assert file.is_file()
+    assert not list(tmp_path.glob("*.unfinished"))
+    assert "attention" not in adata.varp
+    calls[0] = 100
+    run(adata, small_model, **options, checkpoint=file)
+    assert calls[0] - 100 < 8, "cells of the checkpoint are not run again"
+    for key in whole.varp:
+        np.testing.assert_array_equal(unpack(adata.varp[key])[0], unpack(whole.varp[key])[0])
+    np.testing.assert_array_equal(adata.var["attention_position"], whole.var["attention_position"])
+
+    for other in ({"layers": [0, 1]}, {"rng": 1}, {"scale": "centered"}, {"mask_obs": adata.obs["batch"] == "a"}):
+        changed = {**options, **{key: np.asarray(v) if key == "mask_obs" else v for key, v in other.items()}}
+        with pytest.raises(ValueError, match="belongs to another run"):
+            run(adata, small_model, **changed, checkpoint=file)
+    with pytest.raises(ValueError, match="belongs to another run"):
+        run(adata, sps.models.randomize(small_model), **options, checkpoint=file)
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
+        run(adata, small_model, **options, checkpoint=file)
+    with pytest.raises(FileNotFoundError, match="folder that does not exist"):
+        run(adata, small_model, **options, checkpoint=tmp_path / "nowhere" / "file")
+
+
+def test_a_run_that_is_killed_while_writing_leaves_the_last_whole_file(
+    make_screen: Callable[..., ad.AnnData], small_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import safetensors.torch
+
+    monkeypatch.setattr("scepsis.tl._edges._run.CELLS_AT_ONCE", 40)
+    monkeypatch.setattr("scepsis.edges._checkpoint._OVERHEAD", 1e9)
+    save, calls = safetensors.torch.save_file, [0]
+
+    def torn(tensors: Any, path: Path, metadata: Any) -> None:
+        calls[0] += 1
+        if calls[0] == 3:
+            path.write_bytes(b"half a file")
+            raise Killed
+        save(tensors, path, metadata=metadata)
+
+    monkeypatch.setattr(safetensors.torch, "save_file", torn)
+    file, adata = tmp_path / "sums", make_screen()
+    with pytest.raises(Killed):
+        run(adata, small_model, checkpoint=file)
+    run(adata, small_model, checkpoint=file)
+    whole = run(make_screen(), small_model, copy=True)
+    np.testing.assert_array_equal(adata.varp["attention"], whole.varp["attention"])
