@@ -76,7 +76,7 @@ class Extraction:
         counts: sparse.csr_matrix,
         groups: IntArray,
         seeds: NDArray[np.uint64],
-        on_cells: Callable[[int], object] = lambda _: None,
+        on_cells: Callable[[int], object] = int,
     ) -> None:
         """
         Add a block of cells: raw counts, the group of each cell, and a number of its own for whatever is drawn.
@@ -168,7 +168,7 @@ def accumulate_attention(
     plan: Plan,
     batch_size: int | None = None,
     kernel: bool = True,
-    on_cells: Callable[[int], object] = lambda _: None,
+    on_cells: Callable[[int], object] = int,
 ) -> AttentionSums:
     """Sum over blocks of cells; see :class:`Extraction` for what is asked and given."""
     extraction = Extraction(model, tokens=tokens, panel=panel, plan=plan, batch_size=batch_size, kernel=kernel)
