@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,8 +97,7 @@ class Extraction:
             if not self._checked:
                 check_seams(self.model, to_batch(self.model, members[:2]), self.plan.layers[0])
                 self._checked = True
-            done: set[tuple[int, int]] = set()
-            run_halving(members, lambda some, done=done: self._run(some, done))
+            run_halving(members, partial(self._run, done=set()))
             on_cells(len(members))
 
     @torch.no_grad()
