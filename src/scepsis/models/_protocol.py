@@ -114,6 +114,8 @@ class AttentionModel(Protocol):
     max_genes: int
     #: Whether a token sees only tokens at or before its own rank.
     causal: bool
+    #: Whether a cell is embedded by its ``<cls>`` token; by the mean over its gene tokens otherwise.
+    cls_pooling: bool
 
     @property
     def device(self) -> torch.device: ...
