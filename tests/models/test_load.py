@@ -113,7 +113,7 @@ def test_unreadable_folders_are_explained(make_checkpoint: Callable[..., Path], 
     with pytest.raises(FileNotFoundError, match=r"no checkpoint folder .*'demo'"):
         load(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"no `config.json`.*nothing"):
+    with pytest.raises(FileNotFoundError, match=r"none of the families .*nothing"):
         load(tmp_path / "empty")
     folder = make_checkpoint()
     content = (folder / "model.safetensors").read_bytes()
@@ -138,10 +138,12 @@ def test_missing_weights_are_an_error_not_a_fresh_draw(make_checkpoint: Callable
 
 def test_another_architecture_is_refused(make_checkpoint: Callable[..., Path]) -> None:
     folder = make_checkpoint()
-    config = json.loads((folder / "config.json").read_text()) | {"model_type": "llama"}
+    config = json.loads((folder / "config.json").read_text()) | {"model_type": "gpt2"}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="type 'llama'"):
+    with pytest.raises(ValueError, match=r"none of the families .*type 'gpt2'"):
         load(folder)
+    with pytest.raises(ValueError, match="no family 'gpt2'"):
+        load(folder, family="gpt2")
 
 
 def test_device_and_dtype(make_checkpoint: Callable[..., Path]) -> None:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from scepsis.models._dictionaries import read_dictionary
+from scepsis.models._families import FAMILIES
+from scepsis.models._protocol import AttentionModel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import torch
-
-    from scepsis.models._protocol import AttentionModel
 
 #: Checkpoints that come with the package.
 _SHIPPED = {"demo": "trained", "demo-untrained": "untrained", "demo-permuted": "permuted"}
@@ -17,6 +20,7 @@ _SHIPPED = {"demo": "trained", "demo-untrained": "untrained", "demo-permuted": "
 def load(
     path_or_name: str | Path,
     *,
+    family: str | None = None,
     token_dictionary: str | Path | Mapping[str, int] | None = None,
     gene_medians: str | Path | Mapping[str, float] | None = None,
     ensembl_mapping: str | Path | Mapping[str, str] | None = None,
@@ -26,9 +30,10 @@ def load(
     """
     Load a checkpoint of a single-cell foundation model.
 
-    The family is told from the files: a ``config.json`` with ``model_type: bert`` is a Geneformer
+    The family is told from the files. A ``config.json`` with ``model_type: bert`` is a Geneformer
     :cite:p:`theodoris2023` of the first or second generation, the latter recognised by its ``<cls>`` and ``<eos>``
-    tokens.
+    tokens; with ``model_type: llama`` it is a causal decoder over the same rank-value encoded cells. Others are
+    added by :func:`scepsis.models.register`.
 
     Parameters
     ----------
@@ -36,6 +41,9 @@ def load(
         Checkpoint folder with ``config.json`` and ``model.safetensors`` (or ``pytorch_model.bin``), or the name of
         a checkpoint that ships with the package: ``"demo"``, trained on simulated cells, and its two controls
         ``"demo-untrained"`` and ``"demo-permuted"``, trained on cells whose genes were permuted independently.
+    family
+        Family to read the folder as, where its files leave that open: ``"geneformer"``, ``"decoder"``, or a
+        registered one.
     token_dictionary
         Gene id to token id: path to a JSON file or pickle, or a mapping. Looked for in the folder as
         ``token_dictionary*.json`` and ``token_dictionary*.pkl`` when not given. Pickles are read without the power
@@ -60,7 +68,10 @@ def load(
         No such folder or shipped name, or a file is missing from the folder.
     ValueError
         The files contradict each other: vocabulary against configuration, weights that are missing or unreadable,
-        a Git LFS pointer in place of a file.
+        a Git LFS pointer in place of a file. Files of no known family, or an argument that means nothing to the
+        family.
+    TypeError
+        A registered family gave something that is not behind the protocol.
 
     Examples
     --------
@@ -70,25 +81,20 @@ def load(
     (2, 4)
     """
     folder = _folder(path_or_name)
-    config = _config(folder)
-    if config.get("model_type") != "bert":
-        msg = (
-            f"{str(folder)!r} is a checkpoint of type {config.get('model_type')!r}; "
-            "Geneformer checkpoints (`model_type: bert`) can be loaded."
-        )
-        raise ValueError(msg)
-    from scepsis.models._geneformer import load_geneformer
-
-    return load_geneformer(
-        folder,
-        config,
-        token_dictionary=token_dictionary,
-        gene_medians=gene_medians,
-        ensembl_mapping=ensembl_mapping,
-        device=device,
-        dtype=dtype,
-        name=str(path_or_name) if str(path_or_name) in _SHIPPED else folder.name,
-    )
+    family = _told_apart(folder) if family is None else _known(family)
+    given = {
+        "token_dictionary": token_dictionary,
+        "gene_medians": gene_medians,
+        "ensembl_mapping": ensembl_mapping,
+        "device": device,
+        "dtype": dtype,
+    }
+    read = FAMILIES[family].loader()
+    options = {name: value for name, value in given.items() if value is not None}
+    _refuse_foreign(options, read, family)
+    model = read(folder, name=str(path_or_name) if str(path_or_name) in _SHIPPED else folder.name, **options)
+    _require_protocol(model, family)
+    return model
 
 
 def _folder(path_or_name: str | Path) -> Path:
@@ -104,12 +110,51 @@ def _folder(path_or_name: str | Path) -> Path:
     return folder
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.is_file():
-        found = ", ".join(sorted(item.name for item in folder.iterdir())) or "nothing"
-        msg = f"{str(folder)!r} has no `config.json`, so it is no checkpoint that can be read; it holds: {found}."
-        raise FileNotFoundError(msg)
-    from scepsis.models._dictionaries import read_dictionary
+def _known(family: str) -> str:
+    if family not in FAMILIES:
+        msg = f"There is no family {family!r}; known are {_listing(FAMILIES)}."
+        raise ValueError(msg)
+    return family
 
-    return read_dictionary(path)
+
+def _told_apart(folder: Path) -> str:
+    """The one family that recognises a folder."""
+    found = [name for name, family in FAMILIES.items() if family.recognizes(folder)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        msg = f"{str(folder)!r} could be of {len(found)} families ({_listing(found)}); say which by `family=`."
+        raise ValueError(msg)
+    held = sorted(item.name for item in folder.iterdir())
+    msg = (
+        f"{str(folder)!r} is a checkpoint of none of the families {_listing(FAMILIES)}; it holds "
+        f"{_listing(held) or 'nothing'}. Another family is added by `scepsis.models.register`."
+    )
+    if "config.json" not in held:
+        raise FileNotFoundError(msg)
+    msg += f" Its `config.json` is of the type {read_dictionary(folder / 'config.json').get('model_type')!r}."
+    raise ValueError(msg)
+
+
+def _refuse_foreign(options: Mapping[str, object], read: Callable[..., AttentionModel], family: str) -> None:
+    known = signature(read).parameters
+    foreign = [name for name in options if name not in known]
+    if foreign and not any(item.kind is Parameter.VAR_KEYWORD for item in known.values()):
+        msg = f"A checkpoint of the family {family!r} does not take {_listing(foreign)}."
+        raise ValueError(msg)
+
+
+def _require_protocol(model: AttentionModel, family: str) -> None:
+    """What a family loads is a model of that family; said here rather than deep in an extraction."""
+    asked = (*AttentionModel.__annotations__, *vars(AttentionModel))
+    missing = [name for name in asked if not name.startswith("_") and not hasattr(model, name)]
+    if missing:
+        msg = f"The family {family!r} loaded a {type(model).__name__} without {_listing(missing)}."
+        raise TypeError(msg)
+    if model.family != family:
+        msg = f"The family {family!r} loaded a model whose `family` is {model.family!r}."
+        raise ValueError(msg)
+
+
+def _listing(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
