@@ -132,7 +132,10 @@ class RankValueModel(ABC):
     ) -> list[Tokens]:
         """Rank-value encode cells; nothing is drawn. See :func:`scepsis.models._rank_value.rank_value_encode`."""
         del seeds
-        return [Tokens(ids) for ids in rank_value_encode(counts, tokens, self.medians, self.max_genes)]
+        most = self.max_genes
+        # One more than fits, to tell a cell that was cut from one that fits exactly.
+        encoded = rank_value_encode(counts, tokens, self.medians, most + 1)
+        return [Tokens(ids[:most], cut=len(ids) > most) for ids in encoded]
 
     def batch(self, cells: Sequence[Tokens], orders: Sequence[NDArray[np.integer[Any]]]) -> Batch:
         """Pad cells into one block."""
