@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 from scepsis._core._rng import resolve_seed
 
 if TYPE_CHECKING:
+    import torch
+
     from scepsis._core._types import Seed
 
 ModelT = TypeVar("ModelT")
@@ -33,6 +35,11 @@ def randomize(model: ModelT, rng: Seed = 0) -> ModelT:
     -------
     A copy of the model with new weights, named ``<name>-randomized``.
 
+    Raises
+    ------
+    NotImplementedError
+        The network holds parameters other than those of linear maps, embeddings and normalisation.
+
     Examples
     --------
     >>> import scepsis as sps
@@ -45,21 +52,36 @@ def randomize(model: ModelT, rng: Seed = 0) -> ModelT:
     twin = copy.deepcopy(model)
     network = twin.network  # type: ignore[attr-defined]
     generator = torch.Generator().manual_seed(seed)
-    sigma = float(getattr(network.config, "initializer_range", 0.02))
+    sigma = float(getattr(getattr(network, "config", None), "initializer_range", 0.02))
     with torch.no_grad():
         for module in network.modules():
-            if isinstance(module, torch.nn.LayerNorm):
-                module.reset_parameters()
-            elif isinstance(module, torch.nn.Linear | torch.nn.Embedding):
-                drawn = torch.empty(module.weight.shape).normal_(0.0, sigma, generator=generator)
-                module.weight.copy_(drawn)
-            if isinstance(module, torch.nn.Linear) and module.bias is not None:
-                module.bias.zero_()
-            if isinstance(module, torch.nn.Embedding) and module.padding_idx is not None:
-                module.weight[module.padding_idx].zero_()
+            _draw(module, sigma, generator)
     twin.name = f"{model.name}-randomized"  # type: ignore[attr-defined]
     twin.fingerprint = blake2b(  # type: ignore[attr-defined]
         f"{model.fingerprint}\x1frandomized\x1f{seed}".encode(),  # type: ignore[attr-defined]
         digest_size=16,
     ).hexdigest()
     return twin
+
+
+def _draw(module: torch.nn.Module, sigma: float, generator: torch.Generator) -> None:
+    """Draw what a module itself holds, its children left out."""
+    import torch
+
+    own = dict(module.named_parameters(recurse=False))
+    weight, bias = own.get("weight"), own.get("bias")
+    if isinstance(module, torch.nn.Linear | torch.nn.Embedding):
+        module.weight.copy_(torch.empty(module.weight.shape).normal_(0.0, sigma, generator=generator))
+        if isinstance(module, torch.nn.Embedding) and module.padding_idx is not None:
+            module.weight[module.padding_idx].zero_()
+    elif set(own) <= {"weight", "bias"} and (weight is None or weight.ndim == 1):
+        # Normalisation, under whatever name: every family has classes of its own for it.
+        if weight is not None:
+            weight.fill_(1.0)
+        if isinstance(module, torch.nn.modules.batchnorm._NormBase):
+            module.reset_running_stats()
+    else:
+        msg = f"Weights cannot be drawn anew: a {type(module).__name__} of this model holds {', '.join(own)}."
+        raise NotImplementedError(msg)
+    if bias is not None:
+        bias.zero_()
