@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from scepsis._core._edge_slots import pack, provenance
 from scepsis._core._keys import EdgeKeys
 from scepsis._core._match import tokens_for
+from scepsis._core._model_runs import warn_of_few_genes
 from scepsis._core._resolve import choose_cells, choose_genes, resolve
 from scepsis._core._rng import resolve_seed
 from scepsis._core._store import record, write
@@ -58,7 +58,9 @@ def attention_edges(
         a^{(c,h)}_{ij} = \frac{\exp(q_i \cdot k_j / \sqrt d)}{\sum_{m \in c} \exp(q_i \cdot k_m / \sqrt d)},
 
     where the sum in the denominator runs over **all** tokens of the cell, special ones included. Row `i` is the
-    gene that attends (query, **source**), column `j` the gene attended to (key, **target**).
+    gene that attends (query, **source**), column `j` the gene attended to (key, **target**). In a causal model a gene
+    sees itself and the genes ranked before it: :math:`C_{ij}` are then the cells in which `i` comes after `j`, and
+    the sum runs over what `i` sees.
 
     Cells are streamed: hooks on the query and key projections see one layer at a time, the panel's block of one cell
     is added to a running sum, and layers above the last one asked for are not run. Memory does not grow with cells.
@@ -85,10 +87,10 @@ def attention_edges(
     scale
         ``"probability"`` is :math:`a_{ij}`. It mostly measures depth and co-detection: with few tokens every weight
         is larger, and an *untrained* model reaches a rank correlation above .5 with co-expression by it.
-        ``"uniform_fold"`` multiplies by the number of tokens of the cell, so that 1 is indifference.
+        ``"uniform_fold"`` multiplies by the number of tokens that the gene sees, so that 1 is indifference.
         ``"centered"`` is :math:`\log a_{ij}` less the cell's own row and column effects (least squares without the
-        diagonal), which no depth and no popularity of a key survives. In a tuple the first goes to `key_added`, each
-        further one, from the same pass, to ``<key_added>_<scale>``.
+        diagonal), which no depth and no popularity of a key survives; a causal model has none. In a tuple the first
+        goes to `key_added`, each further one, from the same pass, to ``<key_added>_<scale>``.
     key_added
         Name of the result.
     layer_rule
@@ -136,7 +138,7 @@ def attention_edges(
     ------
     ValueError
         Values that are no counts, genes of another namespace, layers or heads that do not exist, a panel without
-        genes of the vocabulary.
+        genes of the vocabulary, a scale that a causal model does not have.
     MemoryError
         What was asked for would not fit; nothing is computed.
     RuntimeError
@@ -160,7 +162,7 @@ def attention_edges(
 
     data = adata.copy() if copy else adata
     target = resolve(data, mod)
-    scales = resolve_scales(scale)
+    scales = resolve_scales(model, scale)
     maps = Maps.of(model, layers, heads)
     rule = resolve_layer_rule(model, maps, layer_rule)
     seed = resolve_seed(rng)
@@ -175,34 +177,19 @@ def attention_edges(
     plan = Plan(len(panel), maps.layers, maps.heads, scales, groups.n_with_rest, rows)
     run = Run(target, model, cells, groups, match, panel, plan, seed, batch_size)
     run.require_fit(memory_limit)
-    run.warn_of_few_genes()
+    warn_of_few_genes(match, model)
 
     sums = run.extract(checkpoint=checkpoint, show=show_progress_bar)
 
     keys = EdgeKeys(key_added)
-    n_empty, n_truncated, n_tokens = sums.totals.tolist()
     params = record(
         method="attention",
-        model=model.name,
-        family=model.family,
-        model_fingerprint=model.fingerprint,
-        vocabulary_hash=model.vocabulary.hash,
-        gene_ids=match.gene_ids,
-        layers=list(maps.layers),
         heads=[list(head) for head in maps.heads] or None,
         groupby=groupby,
-        causal=model.causal,
-        dtype=str(model.dtype).removeprefix("torch."),
         signed=False,
         layer_rule=rule,
         sources=None if sources is None else sorted(target.var_names[panel[list(rows)]]),
-        batch_size=batch_size,
-        seed=seed,
-        torch_version=version("torch"),
-        transformers_version=version("transformers"),
-        n_cells_without_tokens=n_empty,
-        n_cells_truncated=n_truncated,
-        mean_tokens=n_tokens / (int(cells.mask.sum()) - n_empty),
+        **run.record(sums),
         **provenance(target, cells, genes, cells_name=keys.cells, genes_name=keys.genes),
     )
     _write(target, keys, sums, panel, maps, groups, scales, params, cells, genes)

@@ -66,7 +66,7 @@ def _require_distinct(items: Sequence[object], argument: str) -> None:
         raise ValueError(msg)
 
 
-def resolve_scales(scale: Scale | tuple[Scale, ...]) -> tuple[Scale, ...]:
+def resolve_scales(model: AttentionModel, scale: Scale | tuple[Scale, ...]) -> tuple[Scale, ...]:
     scales = (scale,) if isinstance(scale, str) else tuple(scale)
     for one in scales:
         require_choice(one, get_args(Scale), argument="scale")
@@ -74,6 +74,12 @@ def resolve_scales(scale: Scale | tuple[Scale, ...]) -> tuple[Scale, ...]:
         msg = f"`scale` is empty; it takes {listing(get_args(Scale))}, or several in a tuple."
         raise ValueError(msg)
     _require_distinct(scales, "scale")
+    if model.causal and "centered" in scales:
+        msg = (
+            f"`scale='centered'` needs every pair of a cell's genes, but {model.name!r} is causal: no gene sees those "
+            "ranked after it, so rows and columns have no effects of their own to remove. Use 'uniform_fold'."
+        )
+        raise ValueError(msg)
     return scales
 
 
