@@ -78,9 +78,9 @@ class AttentionSums:
         #: Cells without tokens, cells cut at the model's length, and tokens.
         self.totals = np.zeros(3, dtype=np.int64)
 
-    def note(self, cells: Sequence[Cell], n_without_tokens: int, max_genes: int, *, causal: bool) -> None:
+    def note(self, cells: Sequence[Cell], n_without_tokens: int, *, causal: bool) -> None:
         """Everything about a block of cells that does not depend on attention: pairs, ranks, lengths."""
-        self.totals += n_without_tokens, sum(len(cell) == max_genes for cell in cells), sum(map(len, cells))
+        self.totals += n_without_tokens, sum(cell.tokens.cut for cell in cells), sum(map(len, cells))
         for cell in cells:
             self.rank_sum[cell.genes] += cell.ranks
             self.rank_n[cell.genes] += 1

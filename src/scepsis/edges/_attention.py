@@ -91,7 +91,7 @@ class Extraction:
             for cell, group in zip(encoded, groups, strict=True)
             if len(cell.ids)
         ]
-        self.sums.note(cells, len(encoded) - len(cells), self.model.max_genes, causal=self.model.causal)
+        self.sums.note(cells, len(encoded) - len(cells), causal=self.model.causal)
         on_cells(len(encoded) - len(cells))
         for members in batches(cells, self.batch_size):
             if not self._checked:

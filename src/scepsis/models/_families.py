@@ -45,7 +45,15 @@ def _decoder() -> Callable[..., AttentionModel]:
     return Decoder.load
 
 
+def _scgpt() -> Callable[..., AttentionModel]:
+    from scepsis.models._scgpt import ScGPT
+
+    return ScGPT.load
+
+
 FAMILIES: dict[str, Family] = {
     "geneformer": Family(_of_type("bert"), _geneformer),
     "decoder": Family(_of_type("llama"), _decoder),
+    # Its configuration has a name of its own; what else must be there is said when it is read.
+    "scgpt": Family(lambda folder: (folder / "args.json").is_file(), _scgpt),
 }

@@ -24,6 +24,9 @@ def load(
     token_dictionary: str | Path | Mapping[str, int] | None = None,
     gene_medians: str | Path | Mapping[str, float] | None = None,
     ensembl_mapping: str | Path | Mapping[str, str] | None = None,
+    include_zero_genes: bool | None = None,
+    cls_value: float | None = None,
+    max_seq_len: int | None = None,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
 ) -> AttentionModel:
@@ -32,18 +35,20 @@ def load(
 
     The family is told from the files. A ``config.json`` with ``model_type: bert`` is a Geneformer
     :cite:p:`theodoris2023` of the first or second generation, the latter recognised by its ``<cls>`` and ``<eos>``
-    tokens; with ``model_type: llama`` it is a causal decoder over the same rank-value encoded cells. Others are
-    added by :func:`scepsis.models.register`.
+    tokens; with ``model_type: llama`` it is a causal decoder over the same rank-value encoded cells. An ``args.json``
+    is that of an scGPT :cite:p:`cui2024`, whole-human or of one tissue. Others are added by
+    :func:`scepsis.models.register`.
 
     Parameters
     ----------
     path_or_name
-        Checkpoint folder with ``config.json`` and ``model.safetensors`` (or ``pytorch_model.bin``), or the name of
+        Checkpoint folder with ``config.json`` and ``model.safetensors`` (or ``pytorch_model.bin``), for scGPT with
+        ``args.json``, ``vocab.json`` and ``best_model.pt``; or the name of
         a checkpoint that ships with the package: ``"demo"``, trained on simulated cells, and its two controls
         ``"demo-untrained"`` and ``"demo-permuted"``, trained on cells whose genes were permuted independently.
     family
-        Family to read the folder as, where its files leave that open: ``"geneformer"``, ``"decoder"``, or a
-        registered one.
+        Family to read the folder as, where its files leave that open: ``"geneformer"``, ``"decoder"``, ``"scgpt"``,
+        or a registered one.
     token_dictionary
         Gene id to token id: path to a JSON file or pickle, or a mapping. Looked for in the folder as
         ``token_dictionary*.json`` and ``token_dictionary*.pkl`` when not given. Pickles are read without the power
@@ -53,6 +58,17 @@ def load(
     ensembl_mapping
         Superseded gene id to current gene id. Genes that meet in one id have their counts summed, as the
         second-generation tokenizer does.
+    include_zero_genes
+        scGPT only: whether every gene of the vocabulary that the data have is a token of every cell, with the value
+        0 where it was not detected. All cells then have the same tokens, up to `max_seq_len`. Only detected genes
+        when not given.
+    cls_value
+        scGPT only: the value that goes with ``<cls>``. 0 when not given, as in the published attention analysis;
+        -2 is what the published cell embedding has there.
+    max_seq_len
+        scGPT only: tokens per cell, ``<cls>`` among them, in place of what ``args.json`` says. Of longer cells a
+        sample of genes is drawn, by the cell's own seed. There are no positions, so this is a limit of training and
+        of memory, not of the architecture.
     device
         Where the model runs, for example ``"cuda"``. The CPU when not given.
     dtype
@@ -67,9 +83,10 @@ def load(
     FileNotFoundError
         No such folder or shipped name, or a file is missing from the folder.
     ValueError
-        The files contradict each other: vocabulary against configuration, weights that are missing or unreadable,
-        a Git LFS pointer in place of a file. Files of no known family, or an argument that means nothing to the
-        family.
+        The files contradict each other: vocabulary against configuration, weights that are missing, unknown or
+        unreadable, a Git LFS pointer in place of a file. A variant that would compute something else than what is
+        read: scGPT with pre-norm layers, batch labels or perturbation flags. Files of no known family, or an argument
+        that means nothing to the family.
     TypeError
         A registered family gave something that is not behind the protocol.
 
@@ -86,6 +103,9 @@ def load(
         "token_dictionary": token_dictionary,
         "gene_medians": gene_medians,
         "ensembl_mapping": ensembl_mapping,
+        "include_zero_genes": include_zero_genes,
+        "cls_value": cls_value,
+        "max_seq_len": max_seq_len,
         "device": device,
         "dtype": dtype,
     }

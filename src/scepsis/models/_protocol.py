@@ -46,6 +46,8 @@ class Tokens:
     ids: NDArray[np.int32]
     #: Expression of each token, for families that carry it beside the gene.
     values: NDArray[np.float32] | None = None
+    #: Whether the cell has more genes than the model takes, so that some are left out.
+    cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ class AttentionModel(Protocol):
     A transformer over genes.
 
     Every family behind :func:`scepsis.models.load` offers this, and nothing else is asked of it: extraction
-    hooks the modules that `seams` names and runs `forward`.
+    hooks the modules that `seams` names and runs `forward`. A family that can read cells in more than one way may
+    say in a dictionary `encoding` which it was; it is recorded with the edges.
     """
 
     family: str
