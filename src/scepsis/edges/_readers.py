@@ -1,8 +1,8 @@
-"""Queries and keys as a model computes them, layer by layer: from its attention kernel, or from its projections."""
+"""Queries, keys and contexts as a model computes them, layer by layer: from its attention kernel or its projections."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -91,6 +91,8 @@ def from_kernel(model: AttentionModel, batch: Batch, layers: Sequence[int], on_l
         if not current or not log_sum.numel():
             return
         layer = current.pop()
+        if key.shape[1] < query.shape[1]:  # the kernel repeats the heads that several queries share
+            key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
         on_layer(layer, query, key, log_sum[..., : query.shape[2]])
         heard.append(layer)
         if layer == max(layers):
@@ -109,3 +111,24 @@ def from_kernel(model: AttentionModel, batch: Batch, layers: Sequence[int], on_l
         msg = f"{model.name!r} ran a readable attention kernel in layers {heard} but not in all of {list(layers)}."
         raise RuntimeError(msg)
     return False
+
+
+def from_outputs(
+    model: AttentionModel, batch: Batch, layers: Sequence[int], on_layer: Callable[[int, torch.Tensor], None]
+) -> None:
+    """
+    Read the heads' contexts (cells x tokens x heads times size) as they go into each layer's output projection.
+
+    Layers above the last one asked for are not run, nor is what follows its attention.
+    """
+    with ExitStack() as stack:
+        for layer in layers:
+
+            def catch(_module: torch.nn.Module, args: tuple[torch.Tensor, ...], layer: int = layer) -> None:
+                on_layer(layer, args[0])
+                if layer == max(layers):
+                    raise _Done
+
+            stack.callback(model.seams(layer).output.register_forward_pre_hook(catch).remove)
+        with suppress(_Done):
+            model.forward(batch)

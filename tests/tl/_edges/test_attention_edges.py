@@ -363,7 +363,7 @@ class Killed(BaseException):
 def test_a_killed_run_goes_on_from_its_checkpoint(
     make_screen: Callable[..., ad.AnnData], small_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scepsis.tl._edges._run.CELLS_AT_ONCE", 40)
+    monkeypatch.setattr("scepsis._core._model_runs.CELLS_AT_ONCE", 40)
     monkeypatch.setattr("scepsis.edges._checkpoint._OVERHEAD", 1e9)  # write after every block
     options = {"scale": ("probability", "centered"), "layers": [0, 2], "groupby": "batch"}
     whole = run(make_screen(), small_model, **options, copy=True)
@@ -407,7 +407,7 @@ def test_a_run_that_is_killed_while_writing_leaves_the_last_whole_file(
 ) -> None:
     import safetensors.torch
 
-    monkeypatch.setattr("scepsis.tl._edges._run.CELLS_AT_ONCE", 40)
+    monkeypatch.setattr("scepsis._core._model_runs.CELLS_AT_ONCE", 40)
     monkeypatch.setattr("scepsis.edges._checkpoint._OVERHEAD", 1e9)
     save, calls = safetensors.torch.save_file, [0]
 

@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from scepsis._core._hashing import hash_array, hash_strings
 from scepsis._core._memory import require_memory
+from scepsis._core._model_runs import CELLS_AT_ONCE, cell_blocks, model_record, require_tokens
 from scepsis._core._progress import progress_bar
-from scepsis._core._rng import cell_seeds
 from scepsis._core._validate import listing
 from scepsis._core._values import counts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from anndata import AnnData
-    from numpy.typing import NDArray
-    from scipy import sparse
 
     from scepsis._core._groups import Groups
     from scepsis._core._match import Match
     from scepsis._core._resolve import Choice
     from scepsis._core._types import IntArray
     from scepsis.edges._accumulate import AttentionSums, Plan
+    from scepsis.edges._attention import Extraction
     from scepsis.models import AttentionModel
 
 logger = logging.getLogger(__name__)
-#: Cells read and tokenised at a time.
-CELLS_AT_ONCE = 256
-#: Below this share of the vocabulary, ranks no longer mean what they meant in training.
-_FEW_GENES = 0.2
 
 
 @dataclass(frozen=True)
@@ -53,46 +47,57 @@ class Run:
     seed: int
     batch_size: int | None = None
 
-    def extract(self, *, checkpoint: str | Path | None, show: bool) -> AttentionSums:
-        """Read all cells, from where `checkpoint` stopped if there is one."""
-        from scepsis.edges._attention import Extraction
-        from scepsis.edges._checkpoint import Checkpoint
+    #: What is read, for messages.
+    what: ClassVar[str] = "attention"
+    #: What would take less memory.
+    cheaper: ClassVar[str] = "fewer `{kind}`, scales or groups, for the rows of a few `sources=`"
 
-        extraction = Extraction(
+    def extraction(self) -> Extraction:
+        """Sums over no cells yet, and the reading that fills them."""
+        from scepsis.edges._attention import Extraction
+
+        return Extraction(
             self.model,
             tokens=self.match.tokens,
             panel=self.match.tokens[self.panel],
             plan=self.plan,
             batch_size=self.batch_size,
         )
+
+    def extract(self, *, checkpoint: str | Path | None = None, show: bool) -> AttentionSums:
+        """Read all cells, from where `checkpoint` stopped if there is one."""
+        from scepsis.edges._checkpoint import Checkpoint
+
+        extraction = self.extraction()
         file = None if checkpoint is None else Checkpoint(checkpoint, self.fingerprint())
         n_done = 0 if file is None else file.resume(extraction.sums)
         rows = self.cells.index
         if n_done:
             logger.info("%d of %d cells are in the checkpoint already", n_done, len(rows))
-        description = f"attention of {self.model.name}"
-        with progress_bar(total=len(rows), desc=description, unit="cell", show=show, initial=n_done) as bar:
-            for block, codes, seeds in self._blocks(rows[n_done:]):
-                extraction.add(block, codes, seeds, bar.update)
-                n_done += len(codes)
-                if file is not None:
-                    file.save(extraction.sums, n_done, now=n_done == len(rows))
-        self._require_tokens(extraction.sums)
-        return extraction.sums
-
-    def _blocks(self, rows: IntArray) -> Iterator[tuple[sparse.csr_matrix, IntArray, NDArray[np.uint64]]]:
         # Cells without a label count towards the whole, in the last group.
         codes = np.where(self.groups.codes < 0, self.plan.n_groups - 1, self.groups.codes)
-        for chosen, block in counts(self.adata).blocks(rows, size=CELLS_AT_ONCE):
-            yield block, codes[chosen], cell_seeds(self.seed, self.adata.obs_names[chosen])
+        description = f"{self.what} of {self.model.name}"
+        with progress_bar(total=len(rows), desc=description, unit="cell", show=show, initial=n_done) as bar:
+            for chosen, block, seeds in cell_blocks(self.adata, rows[n_done:], self.seed):
+                extraction.add(block, codes[chosen], seeds, bar.update)
+                n_done += len(chosen)
+                if file is not None:
+                    file.save(extraction.sums, n_done, now=n_done == len(rows))
+        require_tokens(int(extraction.sums.totals[0]), len(rows), fate="were left out")
+        return extraction.sums
 
-    def _require_tokens(self, sums: AttentionSums) -> None:
-        n_empty = int(sums.totals[0])
-        if n_empty == int(self.cells.mask.sum()):
-            msg = "No cell has a gene of the model's vocabulary: there is nothing to attend to."
-            raise ValueError(msg)
-        if n_empty:
-            logger.warning("%d cells have no gene of the vocabulary and were left out", n_empty)
+    def record(self, sums: AttentionSums) -> dict[str, Any]:
+        """What is recorded of every run, whatever it reads."""
+        n_empty, n_truncated, n_tokens = sums.totals.tolist()
+        return model_record(self.model, self.match) | {
+            "layers": list(self.plan.layers),
+            "causal": self.model.causal,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "n_cells_without_tokens": n_empty,
+            "n_cells_truncated": n_truncated,
+            "mean_tokens": n_tokens / (len(self.cells.index) - n_empty),
+        }
 
     def fingerprint(self) -> str:
         """Hash of all that the sums depend on; of the counts, those of the first and last cells."""
@@ -129,22 +134,10 @@ class Run:
         require_memory(
             plan.n_bytes + stored,
             memory_limit,
-            what=f"Attention of {what}",
-            remedy=f"Ask for fewer `{kind}`, scales or groups, for the rows of a few `sources=`, or for a smaller "
-            "panel (`scepsis.pp.select_panel(adata, model, n_top_genes=...)`).",
+            what=f"{self.what.capitalize()} of {what}",
+            remedy=f"Ask for {self.cheaper.format(kind=kind)}, or for a smaller panel "
+            "(`scepsis.pp.select_panel(adata, model, n_top_genes=...)`).",
         )
-
-    def warn_of_few_genes(self) -> None:
-        """Say when most of what the model knows was not measured."""
-        n_known, n_all = int(self.match.owner.sum()), len(self.model.vocabulary.tokens)
-        if n_known < _FEW_GENES * n_all:
-            warnings.warn(
-                f"`adata` has {n_known:,} of the {n_all:,} genes that {self.model.name!r} knows. Genes are ranked "
-                "among those present, so cells look different from those of training; keep all measured genes in "
-                "`adata` where you can, and choose the panel with `scepsis.pp.select_panel`.",
-                UserWarning,
-                stacklevel=4,
-            )
 
 
 def owned_panel(match: Match, genes: Choice) -> IntArray:
