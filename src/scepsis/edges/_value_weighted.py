@@ -15,10 +15,8 @@ from scepsis.edges._readers import from_outputs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scepsis._core._types import FloatArray
+    from scepsis._core._types import FloatArray, Variant
     from scepsis.edges._cells import Cell
-
-Variant = Literal["cosine", "centroid", "dot"]
 
 
 @dataclass(frozen=True)
