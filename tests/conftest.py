@@ -253,54 +253,10 @@ def _make_scgpt_checkpoint(
     `spelling` is that of attention's projections: ``"Wqkv"``, ``"_impl.Wqkv"`` or ``"in_proj_"``.
     """
     import torch
-    from torch import nn
 
-    rng = np.random.default_rng(seed)
-    ids = rng.permutation(n_genes).tolist()
+    ids = np.random.default_rng(seed).permutation(n_genes).tolist()
     vocabulary = {f"G{index}": token for index, token in enumerate(ids)}
     vocabulary |= {"<pad>": n_genes, "<eoc>": n_genes + 1, "<cls>": n_genes + 2}
-    with torch.random.fork_rng(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="enable_nested_tensor")
-        torch.manual_seed(seed)
-        parts: dict[str, nn.Module] = {
-            "encoder": nn.ModuleDict(
-                {
-                    "embedding": nn.Embedding(len(vocabulary), width, padding_idx=n_genes),
-                    "enc_norm": nn.LayerNorm(width),
-                }
-            ),
-            "value_encoder": nn.ModuleDict(
-                {"linear1": nn.Linear(1, width), "linear2": nn.Linear(width, width), "norm": nn.LayerNorm(width)}
-            ),
-            "transformer_encoder": nn.TransformerEncoder(
-                nn.TransformerEncoderLayer(width, n_heads, mlp_width, batch_first=True), n_layers
-            ),
-        }
-        if batch_norm:
-            parts["bn"] = nn.BatchNorm1d(width, eps=6.1e-5)
-        if heads:
-            parts["decoder"] = nn.ModuleDict({"fc": nn.Sequential(nn.Linear(width, width), nn.Linear(width, 1))})
-            parts["mvc_decoder"] = nn.ModuleDict({"gene2query": nn.Linear(width, width)})
-            parts["cls_decoder"] = nn.ModuleDict({"out_layer": nn.Linear(width, 3)})
-            parts["flag_encoder"] = nn.Embedding(2, width)
-        state = nn.ModuleDict(parts).state_dict()
-        # Far from where training starts, so that attention is not uniform and no term is 0.
-        for key, tensor in state.items():
-            if key.endswith("running_var"):
-                tensor.uniform_(0.5, 2.0)
-            elif "norm" in key or key.startswith("bn."):
-                if tensor.is_floating_point():
-                    tensor.add_(torch.randn_like(tensor) * 0.2)
-            elif "self_attn" in key or key.endswith("bias"):
-                tensor.normal_(0.0, sigma)
-    if spelling != "in_proj_":
-        state = {
-            key.replace("in_proj_", f"{spelling}.").replace(
-                "self_attn.out_proj", f"self_attn.{'_impl.' if '_impl' in spelling else ''}out_proj"
-            ): tensor
-            for key, tensor in state.items()
-        }
-    folder.mkdir(parents=True)
     args = {
         "embsize": width,
         "nheads": n_heads,
@@ -319,10 +275,62 @@ def _make_scgpt_checkpoint(
         "MVC": True,
         "USE_GENERATIVE_TRAINING": True,
     }
+    state = _scgpt_state(args, len(vocabulary), batch_norm=batch_norm, heads=heads, sigma=sigma, seed=seed)
+    if spelling != "in_proj_":
+        output = "self_attn._impl.out_proj" if "_impl" in spelling else "self_attn.out_proj"
+        state = {
+            key.replace("in_proj_", f"{spelling}.").replace("self_attn.out_proj", output): tensor
+            for key, tensor in state.items()
+        }
+    folder.mkdir(parents=True)
     (folder / "args.json").write_text(json.dumps(args))
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
     torch.save(state, folder / "best_model.pt")
     return folder
+
+
+def _scgpt_state(
+    args: Mapping[str, Any], n_tokens: int, *, batch_norm: bool, heads: bool, sigma: float, seed: int
+) -> dict[str, Any]:
+    """Weights made by torch's own layers; far from where training starts, so that no attention is uniform."""
+    import torch
+    from torch import nn
+
+    width = args["embsize"]
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="enable_nested_tensor")
+        torch.manual_seed(seed)
+        parts: dict[str, nn.Module] = {
+            "encoder": nn.ModuleDict(
+                {
+                    "embedding": nn.Embedding(n_tokens, width, padding_idx=n_tokens - 3),
+                    "enc_norm": nn.LayerNorm(width),
+                }
+            ),
+            "value_encoder": nn.ModuleDict(
+                {"linear1": nn.Linear(1, width), "linear2": nn.Linear(width, width), "norm": nn.LayerNorm(width)}
+            ),
+            "transformer_encoder": nn.TransformerEncoder(
+                nn.TransformerEncoderLayer(width, args["nheads"], args["d_hid"], batch_first=True), args["nlayers"]
+            ),
+        }
+        if batch_norm:
+            parts["bn"] = nn.BatchNorm1d(width, eps=6.1e-5)
+        if heads:
+            parts["decoder"] = nn.ModuleDict({"fc": nn.Sequential(nn.Linear(width, width), nn.Linear(width, 1))})
+            parts["mvc_decoder"] = nn.ModuleDict({"gene2query": nn.Linear(width, width)})
+            parts["cls_decoder"] = nn.ModuleDict({"out_layer": nn.Linear(width, 3)})
+            parts["flag_encoder"] = nn.Embedding(2, width)
+        state = nn.ModuleDict(parts).state_dict()
+        for key, tensor in state.items():
+            if key.endswith("running_var"):
+                tensor.uniform_(0.5, 2.0)
+            elif "norm" in key or key.startswith("bn."):
+                if tensor.is_floating_point():
+                    tensor.add_(torch.randn_like(tensor) * 0.2)
+            elif "self_attn" in key or key.endswith("bias"):
+                tensor.normal_(0.0, sigma)
+    return state
 
 
 @pytest.fixture
