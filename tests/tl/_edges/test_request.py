@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import scepsis as sps
 
@@ -28,7 +29,7 @@ def test_what_a_causal_mask_hides_is_stored_as_never_evaluated(
     edges = sps.get.edge_matrix(screen, "attention").to_numpy()
     visible, off = rank[:, None] > rank[None], ~np.eye(len(rank), dtype=bool)
     np.testing.assert_array_equal(np.isfinite(edges), visible)
-    n_cells = screen.varp["attention_n_cells"][np.ix_(found, found)]
+    n_cells = sparse.csr_matrix(screen.varp["attention_n_cells"]).toarray()[np.ix_(found, found)]
     np.testing.assert_array_equal(n_cells[off] == 1, visible[off])
     # What a gene sees is itself, the genes before it, and the special token at the front.
     fold = sps.get.edge_matrix(screen, "attention_uniform_fold").to_numpy()
