@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from scepsis.models._dictionaries import read_dictionary
 from scepsis.models._families import FAMILIES
 from scepsis.models._protocol import AttentionModel
+from scepsis.models._reference import remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -114,6 +115,7 @@ def load(
     _refuse_foreign(options, read, family)
     model = read(folder, name=str(path_or_name) if str(path_or_name) in _SHIPPED else folder.name, **options)
     _require_protocol(model, family)
+    remember(model, read, folder, **options)
     return model
 
 

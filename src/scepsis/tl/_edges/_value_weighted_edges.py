@@ -201,13 +201,7 @@ class _ContextRun(Run):
     what: ClassVar[str] = "value-weighted edges"
     cheaper: ClassVar[str] = "fewer `{kind}`"
 
-    def extraction(self) -> ContextExtraction:
+    def reader(self) -> type[ContextExtraction]:
         from scepsis.edges._value_weighted import ContextExtraction
 
-        return ContextExtraction(
-            self.model,
-            tokens=self.match.tokens,
-            panel=self.match.tokens[self.panel],
-            plan=self.plan,
-            batch_size=self.batch_size,
-        )
+        return ContextExtraction
