@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import anndata as ad
@@ -32,7 +33,7 @@ def by_hand(adata: ad.AnnData, model: Any, layers: list[int], cells: np.ndarray)
     import torch
     from transformers import BertModel
 
-    eager = BertModel(model.network.config, add_pooling_layer=False).eval()
+    eager = BertModel(deepcopy(model.network.config), add_pooling_layer=False).eval()
     eager.load_state_dict(model.network.state_dict())
     eager.set_attn_implementation("eager")
     sums, n = np.zeros((2, adata.n_vars, adata.n_vars))
