@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
+from functools import reduce
 from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
 
 from scepsis._core._rows import row_chunks
 
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from scepsis._core._types import IntArray
-    from scepsis._core._values import Values
+    from scepsis._core._values import Scale, Values
 
 ResultT = TypeVar("ResultT")
 #: Chunks under one tree. The caller gets one sum for each tree, so this bounds what is lost when a run is stopped.
@@ -81,6 +84,42 @@ def sum_parts(
             yield n_cells, result()
     for n_cells, result in waiting:
         yield n_cells, result()
+
+
+def sum_log_parts(
+    values: Values,
+    rows: IntArray,
+    function: Callable[..., ResultT],
+    *,
+    shared: tuple[Any, ...] = (),
+    arguments: Callable[[IntArray], tuple[Any, ...]] = lambda _: (),
+) -> ResultT:
+    """
+    Sum what chunks of log-normalised values give, and raise `ValueError` for values that are on no log1p scale.
+
+    `function` gets pairs of positions among the chosen cells of a chunk and their values, then `shared` and
+    `arguments`; what it gives adds up by ``+``. See :func:`sum_parts`.
+    """
+    sums = sum_parts(values, rows, _log_part, _add_log_parts, shared=(function, *shared), arguments=arguments)
+    result: ResultT
+    result, scale = reduce(_add_log_parts, (part for _, part in sums))
+    if values.totals is None:
+        scale.require_log(values.slot)
+    return result
+
+
+def _log_part(
+    values: Values, rows: IntArray, function: Callable[..., ResultT], *arguments: Any
+) -> tuple[ResultT, Scale]:
+    from scepsis._core._values import Scale
+
+    scale = Scale()
+    blocks = ((np.searchsorted(rows, chosen), block) for chosen, block in values.log_blocks(rows, scale))
+    return function(blocks, *arguments), scale
+
+
+def _add_log_parts(first: tuple[Any, Scale], second: tuple[Any, Scale]) -> tuple[Any, Scale]:
+    return first[0] + second[0], first[1] + second[1]
 
 
 def shares_memory() -> bool:
