@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,10 @@ intersphinx_mapping = {
 }
 # Names of other projects are looked up only where their inventories can be read; names of this one always.
 nitpick_ignore_regex = [("py:.*", r"(?!scepsis\b).*")]
+
+# An extension's own words about a later Sphinx.
+warnings.filterwarnings("ignore", category=DeprecationWarning, module="sphinx_autodoc_typehints")
+warnings.filterwarnings("ignore", category=PendingDeprecationWarning, module="sphinx_autodoc_typehints")
 
 html_theme = "furo"
 html_title = f"scepsis {version}"

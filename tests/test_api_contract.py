@@ -136,6 +136,8 @@ FORBIDDEN = {
     "get": ("pp", "tl", "datasets", "pl", "_report", "stats", "edges", "models"),
     "datasets": ("pp", "tl", "get", "pl", "_report"),
     "pl": ("pp", "tl", "datasets", "_report", "stats", "edges", "models"),
+    "_report": ("stats", "edges"),
+    "__main__.py": ("stats", "edges"),
 }
 ALLOWED = ("scepsis._core._rng", "scepsis._core._types")
 NO_CONTAINERS = ("stats", "edges", "models")
@@ -367,6 +369,7 @@ def test_docstring_of_input_checks(name: str) -> None:
         }
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @each_function
 def test_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -102,7 +102,7 @@ def test_quickstart_of_the_readme_runs(tmp_path: Path) -> None:
         check=False,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=550,
         cwd=tmp_path,
         env=os.environ | {"MPLBACKEND": "Agg"},
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import traceback
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from scepsis._version import __version__
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     from scepsis.models import AttentionModel
 
+#: Characters of a note.
+NOTE = 400
 #: What a user can mend, as far as its type shows.
 MISTAKES = (KeyError, ValueError, TypeError, OSError, MemoryError, ImportError)
 
@@ -35,13 +39,27 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
+class NoteFormatter(logging.Formatter):
+    """What is logged, as one line that is not too long."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"note: {shorten(record.getMessage(), NOTE, placeholder=' ...')}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 when all went well, 2 for a mistake of the user, named in one line."""
+    if arguments is None:  # a process of its own
+        # Threads that wait for each other by spinning make short tensor operations crawl on a busy machine: numba
+        # (in scanpy) gives torch's OpenMP a second thread even where OMP_NUM_THREADS is 1.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         options = _parser().parse_args(given)
         with _notes():
             options.run(options)
+    except BrokenPipeError:  # whoever read the output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except MISTAKES as error:
         if "--traceback" in given:
             traceback.print_exc()
@@ -225,10 +243,11 @@ def _say(text: str) -> None:
 def _notes() -> Iterator[None]:
     """What the package warns of and logs, as lines of their own on the error stream."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("note: %(message)s"))
+    handler.setFormatter(NoteFormatter())
     logger = logging.getLogger("scepsis")
     logger.addHandler(handler)
     with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _note
         try:
             yield
@@ -246,7 +265,7 @@ def _note(
 ) -> None:
     """Print a warning that is meant for the user; the place in the code is not."""
     if issubclass(category, UserWarning):
-        print(f"note: {_one_line(message)}", file=sys.stderr)
+        print(f"note: {shorten(_one_line(message), NOTE, placeholder=' ...')}", file=sys.stderr)
 
 
 def _one_line(error: object) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scepsis._report._findings import beats_trivial, finding, gated_words, level
+from scepsis._report._findings import beats_trivial, finding, gated_words, level, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,3 +74,28 @@ def test_gated_words_are_found_in_any_case_and_only_whole() -> None:
         "wiring",
     ]
     assert gated_words("deregulatory noncausal rewiring") == []
+
+
+def test_each_pair_of_edges_is_told_once_and_companions_by_their_own(
+    make_contrast_row: Callable[..., pd.Series],
+) -> None:
+    kinds = {
+        "attention": "edges",
+        "spearman": "edges",
+        "attention_randomized": "control",
+        "attention_centered": "scale",
+        "spearman_signed": "signed",
+        "variance": "baseline",
+    }
+    pairs = [(edges, versus) for edges in ("attention", "spearman") for versus in kinds if versus != edges]
+    contrasts = pd.DataFrame([make_contrast_row(*pair, kinds[pair[1]], 0.1) for pair in pairs])
+    rows = told(contrasts, ["attention", "spearman"])
+    assert list(zip(rows["edges"], rows["versus"], strict=True)) == [
+        ("attention", "spearman"),
+        ("attention", "attention_randomized"),
+        ("attention", "attention_centered"),
+        ("attention", "variance"),
+        ("spearman", "spearman_signed"),
+        ("spearman", "variance"),
+    ]
+    assert len(told(contrasts.iloc[:0], ["attention"])) == 0

@@ -303,7 +303,7 @@ def test_edge_table_and_matrices_agree() -> None:
 
 @pytest.mark.filterwarnings("ignore:Writing zarr v2:UserWarning")
 def test_survives_writing_and_reading(tmp_path: Path) -> None:
-    adata = sps.datasets.simulate_screen(**SMALL, log_mean_floor=None)
+    adata = sps.datasets.simulate_screen(**SMALL, log_mean_floor=-np.inf)
     adata.write_h5ad(tmp_path / "screen.h5ad")
     adata.write_zarr(tmp_path / "screen.zarr")
     for back in (read_h5ad(tmp_path / "screen.h5ad"), read_zarr(tmp_path / "screen.zarr")):
@@ -321,7 +321,9 @@ def test_survives_writing_and_reading(tmp_path: Path) -> None:
 
 
 def test_parameters_on_record_make_the_same_screen() -> None:
-    adata = sps.datasets.simulate_screen(**SMALL, hub_sd=2.0, rng=5, cells_rng=6)
+    adata = sps.datasets.simulate_screen(
+        **SMALL, hub_sd=2.0, log_mean_floor=-np.inf, shares=[0.2] * 5, rng=5, cells_rng=6
+    )
     params = dict(adata.uns["simulate_screen"]["params"])
     params.pop("scepsis_version")
     again = sps.datasets.simulate_screen(rng=params.pop("seed"), cells_rng=params.pop("cells_seed"), **params)
@@ -336,6 +338,7 @@ def test_parameters_on_record_make_the_same_screen() -> None:
         ({"u_sd": -1.0}, "`u_sd` must be finite and not negative"),
         ({"n_regulators": 0}, "`n_regulators` must be a whole number, at least 1"),
         ({"n_controls": 2.5}, "`n_controls` must be a whole number"),
+        ({"resp_bias": np.nan}, "`resp_bias` must be finite"),
         ({"depth": 0.0}, "`depth` must be finite and positive"),
         ({"dispersion": 0.0}, "`dispersion` must be finite and positive"),
         ({"efficiency": 1.0}, "`efficiency` must be between 0 and 1"),

@@ -12,7 +12,7 @@ from scepsis.stats._order import Order, Ranked
 def _sums(influence: np.ndarray, valid: np.ndarray, *, blocks: int = 1) -> ClusterSums:
     sums = ClusterSums.zeros(influence.shape[1])
     for rows in np.array_split(np.arange(len(influence)), blocks):
-        sums.add(influence[rows], valid[rows])
+        sums.add(influence[rows], valid[rows].any(axis=0))
     return sums
 
 

@@ -16,11 +16,8 @@ if TYPE_CHECKING:
 
 def hash_strings(names: Iterable[str]) -> str:
     """blake2b of names in their order."""
-    digest = blake2b(digest_size=16)
-    for name in names:
-        digest.update(str(name).encode())
-        digest.update(b"\x1f")
-    return digest.hexdigest()
+    joined = "".join([f"{name}\x1f" for name in names])
+    return blake2b(joined.encode(), digest_size=16).hexdigest()
 
 
 def hash_array(array: NDArray[Any]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scepsis._core._edge_slots import edge_params, stale
 from scepsis._core._keys import GENE_FEATURES, LOGNORMALIZE, MATCH_GENES, SELECT_CELLS, SELECT_PANEL, EffectKeys
 from scepsis._core._results import read_frame, read_result
+from scepsis._report._findings import told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,11 @@ class Audited:
         """Predictors that were asked for, the audited one first."""
         asked = self.summary[self.summary["kind"] == "edges"]
         return [str(name) for name in asked["predictor"]]
+
+    @property
+    def told(self) -> pd.DataFrame:
+        """Comparisons that a reader needs."""
+        return told(self.contrasts, self.edges)
 
     @property
     def layers_key(self) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 from scepsis._core._keys import DETECTION_RATE, MEAN, RANDOMIZED, VARIANCE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
 ALPHA = 0.05
@@ -80,6 +82,24 @@ def beats_trivial(contrasts: pd.DataFrame, edges: str) -> bool:
 def is_twin(edges: str, versus: str) -> bool:
     """Whether `versus` is what the same model gives with random weights."""
     return versus != edges and versus.replace(f"_{RANDOMIZED}", "", 1) == edges
+
+
+def told(contrasts: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
+    """
+    Rows that a reader needs, by edges in their `order`.
+
+    Edges against baselines, against their own companions, and against other edges once; what remains is each pair of
+    edges seen from the other side, and companions of other edges.
+    """
+    place = {name: position for position, name in enumerate(order)}
+    keep = []
+    for _, row in contrasts.iterrows():
+        edges, versus, kind = str(row["edges"]), str(row["versus"]), row["versus_kind"]
+        if kind == "edges":
+            keep.append(place.get(edges, 0) < place.get(versus, len(place)))
+        else:
+            keep.append(kind == "baseline" or versus.startswith(f"{edges}_") or is_twin(edges, versus))
+    return contrasts[np.array(keep, dtype=bool)]
 
 
 def gated_words(text: str) -> list[str]:

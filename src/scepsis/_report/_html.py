@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 VOID = ("img", "meta")
+#: Where a line is not broken: ``5 %``, ``p < 0.01``, ``n = 31``.
+TOGETHER = re.compile(r"(?<=\d) (?=%)|(?<=\b[dnpq]) (?=[=<])|(?<=[=<]) (?=\d)")
 
 
 class Markup(str):
@@ -29,7 +32,11 @@ def tag(name: str, /, *children: str, **attributes: str) -> Markup:
 
 def join(children: Iterable[str]) -> Markup:
     """Children one after the other, those that are no markup escaped."""
-    return Markup("".join(child if isinstance(child, Markup) else escape(child, quote=True) for child in children))
+    return Markup("".join(child if isinstance(child, Markup) else _typeset(child) for child in children))
+
+
+def _typeset(text: str) -> str:
+    return escape(TOGETHER.sub("\u00a0", text), quote=True)
 
 
 def bullets(sentences: Iterable[str]) -> Markup:

@@ -165,12 +165,12 @@ def _named(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _numeric(frame: pd.DataFrame, path: str) -> pd.DataFrame:
     kept = frame[[name for name in ("source", "target", "weight") if name in frame]]
+    if kept.empty:
+        msg = f"{path!r} holds no edges"
+        raise ValueError(msg)
     kept = kept.assign(source=kept["source"].astype(str), target=kept["target"].astype(str))
     if "weight" in kept and kept["weight"].dtype.kind not in "iuf":
         msg = f"the column 'weight' of {path!r} does not hold numbers (such as {kept['weight'].iloc[0]!r})"
-        raise ValueError(msg)
-    if kept.empty:
-        msg = f"{path!r} holds no edges"
         raise ValueError(msg)
     return kept
 

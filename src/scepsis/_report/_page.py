@@ -15,7 +15,7 @@ from scepsis._report._html import Markup, bullets, tag
 from scepsis._report._numbers import enumerate_words
 from scepsis._report._reservations import absences, false_calls, labels, perturbations, reservations, responders
 from scepsis._report._sentences import best, conclusion, headline, remaining, rules, within_deciles
-from scepsis._report._tables import contrasts_table, false_calls_table, records_table, setting, summary_table
+from scepsis._report._tables import contrasts_table, records_table, setting, summary_table
 from scepsis._version import __version__
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _header(audited: Audited, title: str) -> Markup:
 
 def _sections(audited: Audited, drawn: list[Markup]) -> list[Markup]:
     edges = audited.edges[0]
-    contrasts, summary = audited.contrasts, audited.summary
+    contrasts, summary = audited.told, audited.summary
     return [
         _section(
             "In short",
@@ -158,10 +158,9 @@ def _in_words(audited: Audited) -> list[Markup]:
     """What the tables say of each set of edges, beyond what was said in short."""
     parts = []
     for position, edges in enumerate(audited.edges):
-        told = [*remaining(audited.contrasts, edges), within_deciles(audited.deciles, edges)]
+        told = [*remaining(audited.told, edges), within_deciles(audited.deciles, edges)]
         if position:
-            before = audited.edges[:position]
-            told = [*headline(audited.contrasts, audited.summary, edges, told_before=before), *told]
+            told = [*headline(audited.told, audited.summary, edges), *told]
         parts += [tag("h3", edges), bullets(told)]
     return parts
 
@@ -182,6 +181,7 @@ def _caveats(audited: Audited) -> list[str]:
         perturbations(audited.units, audited.summary, audited.edges[0]),
         responders(audited.units, audited.edges[0]),
         "A screen shows responses, direct and indirect; perturbations share responders, and so are not independent.",
+        "A predictor that ranks no better may still add something to another; that is not asked here.",
     ]
 
 
@@ -190,7 +190,7 @@ def _test(audited: Audited) -> list[Markup]:
         return []
     params, table = audited.effects["params"], audited.effects["false_calls"]
     told = [labels(audited.effects["perturbations"], params), *false_calls(table, params)]
-    return [bullets(told), false_calls_table(table)]
+    return [bullets(told)]
 
 
 def _footer() -> Markup:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from scepsis import get, pp, tl
-from scepsis._core._keys import LOGNORM, EdgeKeys
+from scepsis._core._keys import EDGE_PANEL, LOGNORM, EdgeKeys
 from scepsis._report._audited import LAYERS
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def conduct(adata: AnnData, subjects: Subjects, plan: Plan, say: Callable[[str],
         tl.correlation_edges(adata, layer=plan.layer, key_added=CORRELATION)
     for name, frame in subjects.references.items():
         column = _named_in(adata, frame, plan.gene_symbols)
-        pp.add_edges(adata, frame, key_added=name, fill_value=0, gene_symbols=column)
+        pp.add_edges(adata, _completed(adata, frame, column), key_added=name, fill_value=0, gene_symbols=column)
     with _step(say, "responders of each perturbation"):
         tl.perturbation_effects(
             adata,
@@ -136,6 +136,23 @@ def _named_in(adata: AnnData, frame: pd.DataFrame, gene_symbols: str | None) -> 
     named = {*frame["source"], *frame["target"]}
     by_name, by_symbol = (int(names.isin(named).sum()) for names in (adata.var_names, adata.var[gene_symbols]))
     return gene_symbols if by_symbol > by_name else None
+
+
+def _completed(adata: AnnData, frame: pd.DataFrame, gene_symbols: str | None) -> pd.DataFrame:
+    """
+    Make a source of every gene of the panel, by one pair of weight 0 each.
+
+    A network has no edge from a source that it does not list, which is a score of its own (the same for all targets).
+    Left out, such sources would count as never evaluated, and nothing else could be scored on them either.
+    """
+    import pandas as pd
+
+    genes = adata.var_names if gene_symbols is None else adata.var[gene_symbols]
+    panel = [str(gene) for gene in genes[adata.var[EDGE_PANEL].to_numpy()]]
+    missing = sorted(set(panel) - set(frame["source"]))
+    added = pd.DataFrame({"source": missing, "target": [panel[gene == panel[0]] for gene in missing]})
+    weighted = frame if "weight" in frame else frame.assign(weight=1.0)
+    return pd.concat([weighted, added.assign(weight=0.0)], ignore_index=True)
 
 
 @contextmanager

@@ -21,8 +21,6 @@ from scepsis._report._findings import (
 from scepsis._report._numbers import count, decimal, enumerate_words, equals, interval, plural, signed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     import pandas as pd
 
     from scepsis._report._findings import Finding
@@ -92,7 +90,7 @@ def _second_opinion(row: pd.Series[Any], found: Finding) -> str:
     if np.isfinite(row["minimum_detectable"]):
         power = f" A difference of {decimal(row['minimum_detectable'])} would have been found with 80 % probability."
     if is_significant(row):
-        power += f" The signed-rank test over perturbations alone finds one ({tested})."
+        power += " The signed-rank test over perturbations, which takes the genes as given, finds one."
     return power
 
 
@@ -113,18 +111,20 @@ def conclusion(contrasts: pd.DataFrame, edges: str) -> str:
     """What may be claimed for edges."""
     if beats_trivial(contrasts, edges):
         return (
-            f"In this screen {edges} says more about responses than the variance, the mean and the detection rate of "
-            "the target gene do. That is an association (claim level 1 of 4, decoding): responses include indirect "
-            "ones, and nothing here speaks for a mechanism."
+            f"In this screen {edges} ranks responders better than the variance, the mean and the detection rate of the "
+            "target gene do. That is an association (claim level 1 of 4, decoding): responses include indirect ones, "
+            "and nothing here speaks for a mechanism."
         )
-    rows = trivial_rows(contrasts, edges).values()
-    found = {"not compared" if row is None else finding(row) for row in rows}
-    leaks = any(row is not None and is_barred(row) for row in rows)
-    if leaks or found & {"no inference", "not compared"}:
-        return f"Whether {edges} says more about responses than features of single genes do cannot be assessed here."
-    if found <= {"worse", "equal"}:
-        return f"In this screen {edges} says no more about responses than features of single genes do."
-    return f"It is not shown that {edges} says more about responses than features of single genes do."
+    rows = trivial_rows(contrasts, edges)
+    found = {name: "not compared" if row is None else finding(row) for name, row in rows.items()}
+    leaks = any(row is not None and is_barred(row) for row in rows.values())
+    if leaks or "no inference" in found.values():
+        return f"Whether {edges} ranks responders better than features of single genes do cannot be assessed here."
+    if lost := [f"the {words(name)}" for name, told in found.items() if told in {"worse", "equal"}]:
+        return f"In this screen {edges} ranks responders no better than {enumerate_words(lost)} of the target gene."
+    if "not compared" in found.values():
+        return f"Whether {edges} ranks responders better than features of single genes do cannot be assessed here."
+    return f"It is not shown that {edges} ranks responders better than features of single genes do."
 
 
 def against_control(row: pd.Series[Any]) -> str:
@@ -152,35 +152,30 @@ def within_deciles(deciles: pd.DataFrame, predictor: str) -> str:
     if own.empty:
         return ""
     values = own["auroc"].to_numpy(dtype=float)
-    span = f"from {decimal(values.min())} to {decimal(values.max())}" if len(values) > 1 else "one class"
+    mean = np.average(values, weights=own["n_units"].to_numpy(dtype=float))
     return (
-        f"Among candidate genes of similar mean expression, the AUROC of {predictor} averages {decimal(values.mean())} "
-        f"over {plural(len(values), 'class', 'classes')} ({span})."
+        f"Among candidate genes of similar mean expression, the AUROC of {predictor} averages {decimal(mean)} over "
+        f"{plural(len(values), 'class', 'classes')} (from {decimal(values.min())} to {decimal(values.max())}; averages "
+        "weighted by perturbations)."
     )
 
 
-def headline(
-    contrasts: pd.DataFrame, summary: pd.DataFrame, edges: str, *, told_before: Collection[str] = ()
-) -> list[str]:
+def headline(contrasts: pd.DataFrame, summary: pd.DataFrame, edges: str) -> list[str]:
     """Edges against chance, features of single genes, other edges and the same model with random weights."""
     row = summary[summary["predictor"] == edges].iloc[0]
-    told = [against_chance(row), against_trivial(contrasts, edges)]
+    sentences = [against_chance(row), against_trivial(contrasts, edges)]
     for _, other in contrasts[contrasts["edges"] == edges].iterrows():
-        if other["versus_kind"] == "edges" and other["versus"] not in told_before:
-            told.append(comparison(other))
-        elif is_twin(edges, other["versus"]):
-            told.append(against_control(other))
-    return told
+        if is_twin(edges, other["versus"]):
+            sentences.append(against_control(other))
+        elif other["versus_kind"] == "edges":
+            sentences.append(comparison(other))
+    return sentences
 
 
 def remaining(contrasts: pd.DataFrame, edges: str) -> list[str]:
-    """Comparisons with baselines and with the edges' own companions that the headline does not spell out."""
-    told = []
-    for _, row in contrasts[contrasts["edges"] == edges].iterrows():
-        own = row["versus"].startswith(f"{edges}_") and not is_twin(edges, row["versus"])
-        if row["versus_kind"] == "baseline" or (own and row["versus_kind"] != "edges"):
-            told.append(comparison(row))
-    return told
+    """Comparisons that the headline does not spell out."""
+    own = contrasts[(contrasts["edges"] == edges) & (contrasts["versus_kind"] != "edges")]
+    return [comparison(row) for _, row in own.iterrows() if not is_twin(edges, row["versus"])]
 
 
 def words(status: object) -> str:
@@ -195,7 +190,7 @@ def rules() -> str:
         f"clustered by perturbation and by gene: its 90 % version inside the margin is called equal, a 95 % version "
         f"without zero is called better or worse, anything else is undecided. p is from Student's t test against one "
         f"half and q from Wilcoxon's signed-rank test over perturbations, corrected by Benjamini-Hochberg; both are "
-        f"read at {ALPHA}. Fewer than {count(MIN_UNITS)} perturbations allow no inference. Edges are said to say more "
-        f"than single genes do only when they are better than each of {enumerate_words(list(TRIVIAL))}, by interval "
-        "and by test."
+        f"read at {ALPHA}. Fewer than {count(MIN_UNITS)} perturbations allow no inference. Edges are said to be better "
+        f"than features of single genes only when they are better than each of {enumerate_words(list(TRIVIAL))}, by "
+        "interval and by test."
     )

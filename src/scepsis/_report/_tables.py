@@ -56,7 +56,7 @@ def contrasts_table(contrasts: pd.DataFrame) -> Markup:
             str(row["edges"]),
             str(row["versus"]),
             str(row["versus_kind"]),
-            finding(row) if row["status"] == "ok" else f"{finding(row)} ({words(row['status'])})",
+            _found(row),
             count(row["n_units"]),
             signed(row["difference"]),
             interval(row["ci_low"], row["ci_high"], sign=True),
@@ -72,6 +72,12 @@ def contrasts_table(contrasts: pd.DataFrame) -> Markup:
         f"Differences of AUROC, edges minus the other (equal: within {margins}; detectable: with 80 % probability)"
     )
     return table(caption, head, rows, text_columns=4)
+
+
+def _found(row: pd.Series[Any]) -> str:
+    """What a comparison shows, and its status where that does not follow."""
+    expected = row["status"] == "ok" or (row["status"], finding(row)) == ("too_few_units", "no inference")
+    return finding(row) if expected else f"{finding(row)} ({words(row['status'])})"
 
 
 def records_table(audited: Audited) -> Markup:
@@ -136,8 +142,8 @@ def _cells(params: Mapping[str, Any]) -> str:
 
 def _panel(params: Mapping[str, Any]) -> str:
     return (
-        f"{count(params['n_genes'])} genes ({count(params['n_top_genes'])} asked for by rank, "
-        f"{count(params['n_forced'])} in by force); {count(params['n_perturbed_outside'])} of "
+        f"{count(params['n_genes'])} genes (up to {count(params['n_top_genes'])} by rank, "
+        f"{count(params['n_forced'])} by force); {count(params['n_perturbed_outside'])} of "
         f"{count(params['n_perturbed'])} perturbed genes are outside and cannot be scored"
     )
 
@@ -160,19 +166,3 @@ def _effects(params: Mapping[str, Any]) -> str:
         f"change above {params['lfc_threshold']:g}, at least {params['min_expected']:g} expected expressing cells and "
         f"{count(params['min_cells'])} cells; {count(params['n_cells'])} control cells"
     )
-
-
-def false_calls_table(frame: pd.DataFrame) -> Markup:
-    """Calls of the test on control cells against control cells."""
-    head = ["cells", "test", "splits", "splits with a call", "share of genes called"]
-    rows = [
-        [
-            count(row["n_cells"]),
-            str(row["test"]),
-            count(row["n_splits"]),
-            percent(row["share_of_splits"]),
-            percent(row["share_of_genes"]),
-        ]
-        for _, row in frame.iterrows()
-    ]
-    return table("Calls of the same test where nothing was perturbed", head, rows, text_columns=2)

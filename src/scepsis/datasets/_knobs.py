@@ -77,7 +77,7 @@ class Knobs:
     housekeeping_log_mean: float
     log_mean: float
     log_mean_sd: float
-    log_mean_floor: float | None
+    log_mean_floor: float
     dispersion: float
     dispersion_low: float
 
@@ -102,6 +102,8 @@ class Knobs:
         for name, least in _WHOLE.items():
             whole = isinstance(values[name], int | np.integer) and not isinstance(values[name], bool)
             _require(whole and values[name] >= least, name, values, f"a whole number, at least {least}")
+        for name in ("resp_bias", "log_mean", "housekeeping_log_mean"):
+            _require(np.isfinite(values[name]), name, values, "finite")
         for name in ("depth", "dispersion"):
             _require(0 < values[name] < np.inf, name, values, "finite and positive")
         _require(0 < self.efficiency < 1, "efficiency", values, "between 0 and 1, both excluded")

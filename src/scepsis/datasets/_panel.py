@@ -50,10 +50,8 @@ def draw_panel(knobs: Knobs, seed: int) -> Panel:
     """Draw the genes; the floor imitates the choice of variable genes, which leaves out the faintest."""
     n, n_perturbed = knobs.n_genes, knobs.n_perturbed
     bulk = n - knobs.n_housekeeping
-    level = child(seed, "expression").normal(knobs.log_mean, knobs.log_mean_sd, n)
-    if knobs.log_mean_floor is not None:
-        rough = 0.3 * np.abs(child(seed, "expression floor").normal(size=n))
-        level = np.maximum(level, knobs.log_mean_floor + rough)
+    floor = knobs.log_mean_floor + 0.3 * np.abs(child(seed, "expression floor").normal(size=n))
+    level = np.maximum(child(seed, "expression").normal(knobs.log_mean, knobs.log_mean_sd, n), floor)
     perturbed = child(seed, "expression of perturbed genes").normal(0.4, 0.6, n_perturbed)
     level[:n_perturbed] = np.maximum(perturbed, _PERTURBED_FLOOR)
     level[bulk:] = child(seed, "expression of housekeeping genes").normal(

@@ -63,7 +63,7 @@ def simulate_screen(  # noqa: PLR0913 - every knob is a parameter
     housekeeping_log_mean: float = 6.0,
     log_mean: float = -0.3,
     log_mean_sd: float = 1.0,
-    log_mean_floor: float | None = -1.3,
+    log_mean_floor: float = -1.3,
     dispersion: float = 0.10,
     dispersion_low: float = 0.05,
     rng: Seed = 0,
@@ -185,7 +185,7 @@ def simulate_screen(  # noqa: PLR0913 - every knob is a parameter
     log_mean_sd
         Standard deviation of log mean counts.
     log_mean_floor
-        Soft lower limit of log mean counts, as left by a choice of variable genes; None for none.
+        Soft lower limit of log mean counts, as left by a choice of variable genes; minus infinity for none.
     dispersion
         :math:`\phi` of highly expressed genes.
     dispersion_low

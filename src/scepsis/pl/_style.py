@@ -89,6 +89,13 @@ def marker_handle(appearance: Look, label: str | None = None) -> Line2D:
     )
 
 
+def hollow_handle(label: str) -> Line2D:
+    """Legend entry of dots that are hollow, whatever their kind."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], linestyle="none", marker="o", markerfacecolor="none", color=INK, label=label)
+
+
 def line_handle(label: str, *, linewidth: float) -> Line2D:
     """Legend entry of a plain line."""
     from matplotlib.lines import Line2D

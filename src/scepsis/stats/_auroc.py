@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 MAX_FPR = 0.05
 #: Weight of the top of the list in BEDROC: 80 % of the score comes from the first 8 % of it.
 ALPHA = 20.0
-#: Positives in a row, on average, from which rows are searched one by one.
-LONG_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,11 @@ class Placements:
         result[some] = tied[first] == (self.n_pos + self.n_neg)[some]
         return result
 
+    def half_wins(self) -> IntArray:
+        """Twice the number of pairs of each row in which the positive has the higher score, ties counting one."""
+        twice = self.negatives_below + self.negatives_to
+        return np.bincount(self.row, twice, minlength=len(self.n_pos)).astype(np.int64)
+
     def mean(self, values: FloatArray) -> FloatArray:
         """Mean over the positives of each row; NaN for rows with one class only."""
         total = np.bincount(self.row, weights=values, minlength=len(self.n_pos))
@@ -81,60 +84,29 @@ def placements(scores: FloatArray, positive: BoolArray, valid: BoolArray | None 
     scores = scores if scores.dtype.kind == "f" else scores.astype(np.float64)
     present = scores == scores  # noqa: PLR0124  # not NaN
     valid = present if valid is None else valid & present
-    ranked = np.where(valid, scores, np.nan)
-    ranked.sort(axis=1)  # what is not valid ends up last
-    n_valid = np.count_nonzero(valid, axis=1)
-    row, column = np.divmod(np.flatnonzero(positive & valid), scores.shape[1])
-    values = scores[row, column]
+    positive = positive & valid
+    ranked = _masked(scores, valid & ~positive)
+    ranked.sort(axis=1)  # what is no negative ends up last
+    places = np.flatnonzero(positive)
+    row, values = places // scores.shape[1], scores.ravel().take(places)
     n_pos = np.bincount(row, minlength=len(scores))
+    n_neg = np.count_nonzero(valid, axis=1) - n_pos
     ends = np.cumsum(n_pos)
+    negatives_below, negatives_to = np.empty((2, len(row)), dtype=np.int64)
     for index in np.flatnonzero(n_pos):
-        values[ends[index] - n_pos[index] : ends[index]].sort()
-    search = _search_rows if len(row) > LONG_ROWS * len(scores) else _bisect
-    below, upto = search(ranked, n_valid, row, values, ends)
+        of_row = slice(ends[index] - n_pos[index], ends[index])
+        candidates, needles = ranked[index, : n_neg[index]], values[of_row]
+        needles.sort()
+        negatives_below[of_row] = candidates.searchsorted(needles)
+        negatives_to[of_row] = candidates.searchsorted(needles, "right")
     positives_below, positives_to = _among_themselves(row, values, (ends - n_pos)[row])
-    return Placements(
-        row=row,
-        negatives_below=below - positives_below,
-        negatives_to=upto - positives_to,
-        positives_below=positives_below,
-        positives_to=positives_to,
-        n_pos=n_pos,
-        n_neg=n_valid - n_pos,
-    )
+    return Placements(row, negatives_below, negatives_to, positives_below, positives_to, n_pos, n_neg)
 
 
-def _search_rows(
-    ranked: FloatArray, n_valid: IntArray, row: IntArray, values: FloatArray, ends: IntArray
-) -> tuple[IntArray, IntArray]:
-    """How many stand below and up to each value, one row after the other: for many values in each row."""
-    below, upto = np.empty(len(row), dtype=np.int64), np.empty(len(row), dtype=np.int64)
-    start = 0
-    for index, end in enumerate(ends):
-        if end > start:
-            candidates, needles = ranked[index, : n_valid[index]], values[start:end]
-            below[start:end] = candidates.searchsorted(needles)
-            upto[start:end] = candidates.searchsorted(needles, "right")
-        start = end
-    return below, upto
-
-
-def _bisect(
-    ranked: FloatArray, n_valid: IntArray, row: IntArray, values: FloatArray, ends: IntArray
-) -> tuple[IntArray, IntArray]:
-    """The same for all rows at once: for few values in each of many rows."""
-    flat, width = ranked.ravel(), ranked.shape[1]
-    before = row * width - 1
-    last = before + width
-    found = []
-    for is_under in (np.less, np.less_equal):
-        at = before
-        step = 1 << width.bit_length()
-        while step := step >> 1:
-            ahead = np.minimum(at + step, last)
-            at = np.where(is_under(flat.take(ahead), values), ahead, at)  # never true for what is not valid
-        found.append(at - before)
-    return found[0], found[1]
+def _masked(scores: FloatArray, kept: BoolArray) -> FloatArray:
+    """Scores, NaN where not kept. Adding 0 or NaN does not stumble over masks without a pattern, as choosing does."""
+    masked: FloatArray = scores + np.array([np.nan, 0], dtype=scores.dtype).take(kept.view(np.int8))
+    return masked
 
 
 def _among_themselves(row: IntArray, values: FloatArray, offset: IntArray) -> tuple[IntArray, IntArray]:
@@ -153,7 +125,7 @@ def auroc(placed: Placements) -> FloatArray:
 
     Mann-Whitney's :math:`U / (n_+ n_-)` with average ranks. Sums are of whole numbers, hence exact.
     """
-    halves = np.bincount(placed.row, placed.negatives_below + placed.negatives_to, minlength=len(placed.n_pos))
+    halves = placed.half_wins()
     pairs = placed.n_pos * placed.n_neg
     area: FloatArray = np.divide(halves, 2 * pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
     return area
@@ -166,6 +138,16 @@ def mann_whitney(positives: FloatArray, negatives: FloatArray) -> float:
     ranked, needles = np.sort(negatives), np.sort(positives)
     twice = ranked.searchsorted(needles).sum() + ranked.searchsorted(needles, "right").sum()
     return float(twice) / (2 * len(positives) * len(negatives))
+
+
+def mann_whitney_counts(values: FloatArray, n_pos: IntArray, n_neg: IntArray) -> float:
+    """The same, where value i is the score of ``n_pos[i]`` positives and ``n_neg[i]`` negatives."""
+    if not n_pos.any() or not n_neg.any():
+        return np.nan
+    _, place = np.unique(values, return_inverse=True)
+    positives, negatives = (np.bincount(place, counts) for counts in (n_pos, n_neg))
+    wins = positives @ (np.cumsum(negatives) - negatives / 2)
+    return float(wins / (positives.sum() * negatives.sum()))
 
 
 def partial_auroc(placed: Placements, max_fpr: float = MAX_FPR) -> FloatArray:

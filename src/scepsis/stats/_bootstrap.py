@@ -37,12 +37,16 @@ def bootstrap_means(values: FloatArray, n_boot: int, rng: np.random.Generator) -
     """
     present = ~np.isnan(values)
     filled = np.where(present, values, 0.0)
-    present = present.astype(np.float64)
     possible = present.any(axis=0)
+    complete = bool(present.all())
+    present = present.astype(np.float64)
     means = np.full((n_boot, values.shape[1]), np.nan)
     size = max(1, BLOCK // max(1, len(values)))
     for start in range(0, n_boot if len(values) else 0, size):
         counts = _counts(min(size, n_boot - start), len(values), rng)
+        if complete:
+            np.divide(counts @ filled, len(values), out=means[start : start + size])
+            continue
         weight = counts @ present
         for _ in range(20):
             empty = np.flatnonzero(((weight == 0) & possible).any(axis=1))

@@ -34,10 +34,10 @@ class ClusterSums:
         """Sums over no rows."""
         return cls(np.zeros(n_genes), np.zeros(n_genes, dtype=bool))
 
-    def add(self, influence: FloatArray, valid: BoolArray) -> None:
-        """Add rows of influence values, or of differences of influence values."""
-        self.by_gene += influence.sum(axis=0, dtype=np.float64)
-        self.took_part |= valid.any(axis=0)
+    def add(self, influence: FloatArray, took_part: BoolArray) -> None:
+        """Add rows of influence values, or of differences of them, and say which genes took part in any row."""
+        self.by_gene += influence.sum(axis=0)
+        self.took_part |= took_part
         self.of_pairs += float(np.vdot(influence, influence))
         self.n_units += len(influence)
 

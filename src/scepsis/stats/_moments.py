@@ -176,5 +176,6 @@ def member_moments(
     """Moments of each group, `members` saying of every cell (a row) which groups (columns) it is in."""
     moments = Moments.zeros(members.shape[1], n_genes)
     for rows, block in blocks:
-        moments.add(block, members[rows].tocsc())
+        contiguous = len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows)
+        moments.add(block, (members[rows[0] : rows[-1] + 1] if contiguous else members[rows]).tocsc())
     return moments

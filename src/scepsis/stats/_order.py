@@ -21,15 +21,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Order:
-    """Ascending order of the scores in every row of a block; places count through the rows, one after the other."""
+    """
+    Ascending order of the scores in every row of a block.
 
-    #: For every place, the position in the flattened block of the score that stands there.
-    position: IntArray
-    #: For every place, the first place of the scores tied with the one that stands there.
-    start: IntArray
-    #: For every place, one past the last of them.
-    end: IntArray
-    n_columns: int
+    Pairs are numbered as in the flattened block. Places count through its rows one after the other, each in ascending
+    order; neighbours with the same score make up a step, and steps are numbered through the rows too.
+    """
+
+    #: Pair at every place.
+    pair: IntArray
+    #: First place of every step, and the number of places.
+    bounds: IntArray
+    #: Step of every pair.
+    step: IntArray
+    #: First step of every row, and the number of steps.
+    first: IntArray
 
     @classmethod
     def of(cls, scores: FloatArray) -> Order:
@@ -41,23 +47,25 @@ class Order:
         """
         n_rows, n_columns = scores.shape
         distinct = scores[:1] if scores.strides[0] == 0 else scores
-        numbers = np.where(np.isnan(distinct), np.inf, distinct)  # sorting positions is many times slower with NaN
-        position = np.argsort(numbers, axis=1)
-        offset = n_columns * np.arange(n_rows)[:, None]
-        ranked = numbers.ravel().take(position + offset[: len(distinct)])
+        numbers = distinct.copy()
+        np.copyto(numbers, np.inf, where=np.isnan(distinct))  # sorting positions is many times slower with NaN
+        pair = np.argsort(numbers, axis=1)
+        pair += n_columns * np.arange(len(distinct))[:, None]
+        ranked = numbers.ravel().take(pair)
         is_first = np.ones(ranked.shape, dtype=bool)
         np.not_equal(ranked[:, 1:], ranked[:, :-1], out=is_first[:, 1:])
-        start = np.flatnonzero(is_first)
-        end = np.append(start[1:], ranked.size)
-        if len(start) < ranked.size:
-            block = np.cumsum(is_first) - 1
-            start, end = start.take(block), end.take(block)
-        places = [start.reshape(ranked.shape), end.reshape(ranked.shape), position]
-        if len(distinct) < n_rows or n_rows == 1:
-            start, end, position = (array + offset for array in places)
-        else:
-            start, end, position = *places[:2], position + offset
-        return cls(position.ravel(), start.ravel(), end.ravel(), n_columns)
+        number = np.cumsum(is_first)
+        bounds = np.append(np.flatnonzero(is_first), ranked.size)
+        pair, step = pair.ravel(), np.empty(ranked.size, dtype=np.int64)
+        step[pair] = number - 1
+        first = np.append(number[::n_columns] - 1, len(bounds) - 1)
+        if len(distinct) < n_rows:
+            rows = np.arange(n_rows)[:, None]
+            n_steps = len(bounds) - 1
+            pair, step = (pair + n_columns * rows).ravel(), (step + n_steps * rows).ravel()
+            bounds = np.append((bounds[:-1] + n_columns * rows).ravel(), pair.size)
+            first = n_steps * np.arange(n_rows + 1)
+        return cls(pair, bounds, step, first)
 
 
 class Ranked:
@@ -66,35 +74,74 @@ class Ranked:
     def __init__(self, order: Order, positive: BoolArray, valid: BoolArray) -> None:
         """Rank the pairs of `valid`, of which those of `positive` should stand high (both rows x targets)."""
         self._order = order
-        self._shape = valid.shape
         self._valid = valid
-        is_positive = (positive & valid).ravel().take(order.position)
-        is_negative = (~positive & valid).ravel().take(order.position)
-        self._places = np.flatnonzero(is_positive)
-        self._row = self._places // order.n_columns
-        self._first = np.arange(len(valid)) * order.n_columns
-        self._positives, self._negatives = _cumulated(is_positive), _cumulated(is_negative)
+        self._negative = valid & ~positive
+        self._pairs = np.flatnonzero(positive & valid)
+        self._step = order.step.take(self._pairs)
+        self._row = self._pairs // valid.shape[1]
+        #: Positives and negatives before every step, and in all.
+        n_steps = len(order.bounds) - 1
+        self._positives = _before(np.bincount(self._step, minlength=n_steps))
+        self._negatives = _before(self._negative.ravel().take(order.pair)).take(order.bounds)
 
     @cached_property
     def placements(self) -> Placements:
         """Where the positives stand."""
-        start, end = self._order.start[self._places], self._order.end[self._places]
-        first, last = self._first, self._first + self._order.n_columns
-        positives, negatives = self._positives, self._negatives
+        step, first, row = self._step, self._order.first, self._row
+        positives, negatives = self._positives.take(first), self._negatives.take(first)
         return Placements(
-            row=self._row,
-            negatives_below=negatives[start] - negatives[first][self._row],
-            negatives_to=negatives[end] - negatives[first][self._row],
-            positives_below=positives[start] - positives[first][self._row],
-            positives_to=positives[end] - positives[first][self._row],
-            n_pos=positives[last] - positives[first],
-            n_neg=negatives[last] - negatives[first],
+            row=row,
+            negatives_below=self._negatives.take(step) - negatives.take(row),
+            negatives_to=self._negatives.take(step + 1) - negatives.take(row),
+            positives_below=self._positives.take(step) - positives.take(row),
+            positives_to=self._positives.take(step + 1) - positives.take(row),
+            n_pos=np.diff(positives),
+            n_neg=np.diff(negatives),
         )
 
     @cached_property
     def auroc(self) -> FloatArray:
         """AUROC of every row."""
         return auroc(self.placements)
+
+    def auroc_filled(self, scores: FloatArray, missing: BoolArray, positive: BoolArray) -> FloatArray:
+        """
+        AUROC of every row when the pairs of `missing` take part too, with the score 0.
+
+        Who has a score meets the missing ones at 0, and those meet each other in ties: counts by sign are enough.
+        """
+        placed = self.placements
+        missing_pos, missing_neg = _per_row(missing & positive), _per_row(missing & ~positive)
+        have_pos, have_neg = self._valid & positive, self._negative
+        halves = placed.half_wins() + missing_pos * missing_neg
+        halves += missing_neg * (_per_row(have_pos & (scores > 0)) + _per_row(have_pos & (scores >= 0)))
+        halves += missing_pos * (_per_row(have_neg & (scores < 0)) + _per_row(have_neg & (scores <= 0)))
+        return _ratio(halves, (placed.n_pos + missing_pos) * (placed.n_neg + missing_neg))
+
+    def auroc_within(self, group: IntArray, n_groups: int) -> FloatArray:
+        """
+        AUROC among the targets of each group alone, rows x groups.
+
+        `group` numbers the columns, -1 for those in none. Steps are numbered anew by group, then row, then score, so
+        that one sort of small numbers ranks every group of every row.
+        """
+        n_rows, n_steps = len(self._valid), len(self._order.bounds) - 1
+        offset = n_steps * np.where(group < 0, n_groups, group)
+        numbers = (offset + self._order.step.reshape(self._valid.shape)).ravel()
+        narrow = np.int32 if (n_groups + 1) * n_steps < 2**31 else np.int64
+        negatives = np.sort(numbers.take(np.flatnonzero(self._negative)).astype(narrow))
+        bounds = np.append(n_steps * np.arange(n_groups)[:, None] + self._order.first[:-1], n_groups * n_steps)
+        edges = negatives.searchsorted(bounds.astype(narrow))
+
+        groups = group[self._pairs % len(group)]
+        cell = groups * n_rows + self._row
+        needles = numbers.take(self._pairs).astype(narrow)
+        ascending = np.argsort(needles)[: np.count_nonzero(groups >= 0)]  # those in no group come last
+        cell, needles = cell[ascending], needles[ascending]
+        twice = negatives.searchsorted(needles) + negatives.searchsorted(needles, "right") - 2 * edges[cell]
+        n_pos = np.bincount(cell, minlength=n_groups * n_rows)
+        halves = np.bincount(cell, twice, minlength=n_groups * n_rows).astype(np.int64)
+        return _ratio(halves, n_pos * np.diff(edges)).reshape(n_groups, n_rows).T
 
     def influence(self) -> FloatArray:
         r"""
@@ -104,31 +151,40 @@ class Ranked:
         n the size of t's own class, :math:`\phi_t = \sqrt{n/(n-1)}\,(V_t - \mathrm{AUROC})/n`. Within a row the
         values sum to 0 and their squares to DeLong's variance of the AUROC. Rows with one class only are 0.
         """
-        placed, order = self.placements, self._order
-        area = self.auroc
-        defined = ~np.isnan(area)
+        placed, first = self.placements, self._order.first
+        defined = ~np.isnan(self.auroc)
+        area = np.where(defined, self.auroc, 0.0)
         n_pos, n_neg = np.where(defined, placed.n_pos, 1), np.where(defined, placed.n_neg, 1)
         of_pos, of_neg = (np.where(defined, _weight(n), 0.0) for n in (n_pos, n_neg))
-        area = np.where(defined, area, 0.0)
         # all pairs as if they were negatives: one minus the share of positives below, ties one half
-        twice_below = self._positives.take(order.start) + self._positives.take(order.end)
         slope = -of_neg / (2 * n_pos)
-        level = of_neg * (1 - area) - slope * 2 * self._positives[self._first]
-        values = twice_below.reshape(self._shape) * slope[:, None]
-        values += level[:, None]
+        level = of_neg * (1 - area) - slope * 2 * self._positives.take(first[:-1])
+        n_steps = np.diff(first)
+        of_step = np.repeat(level, n_steps)
+        of_step += np.repeat(slope, n_steps) * (self._positives[:-1] + self._positives[1:])
+        influence: FloatArray = of_step.take(self._order.step)
         twice_above = (placed.negatives_below + placed.negatives_to) / (2 * n_neg)[self._row]
-        values.ravel()[self._places] = (twice_above - area[self._row]) * of_pos[self._row]
-        influence = np.empty(self._shape)
-        influence.ravel()[order.position] = values.ravel()
-        influence[~self._valid] = 0
+        influence[self._pairs] = (twice_above - area[self._row]) * of_pos[self._row]
+        influence = influence.reshape(self._valid.shape)
+        influence *= self._valid
         return influence
 
 
-def _cumulated(flags: BoolArray) -> IntArray:
-    """How many are true before each place, and in all."""
-    counts = np.zeros(len(flags) + 1, dtype=np.int32)
-    np.cumsum(flags, out=counts[1:])
+def _before(counts: IntArray | BoolArray) -> IntArray:
+    """Sum before each entry, and of all."""
+    sums = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=sums[1:])
+    return sums
+
+
+def _per_row(pairs: BoolArray) -> IntArray:
+    counts: IntArray = pairs.sum(axis=1, dtype=np.int64)
     return counts
+
+
+def _ratio(halves: IntArray, pairs: IntArray) -> FloatArray:
+    area: FloatArray = np.divide(halves, 2 * pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    return area
 
 
 def _weight(n: IntArray) -> FloatArray:

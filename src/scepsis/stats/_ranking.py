@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scepsis.stats._auroc import auroc, bedroc, mann_whitney, partial_auroc, placements
+from scepsis.stats._auroc import auroc, bedroc, mann_whitney, mann_whitney_counts, partial_auroc
 from scepsis.stats._influence import ClusterSums
 from scepsis.stats._order import Order, Ranked
 from scepsis.stats._precision import average_precision, lift, prevalence
-from scepsis.stats._row_scores import complete_cases
+from scepsis.stats._row_scores import GeneRows, complete_cases
 
 if TYPE_CHECKING:
     from scepsis._core._types import BoolArray, FloatArray, IntArray
@@ -62,6 +62,8 @@ class Ranking:
     n_pos: IntArray = field(init=False)
     n_neg: IntArray = field(init=False)
     n_filled: IntArray = field(init=False)
+    #: Pairs with a label and a score.
+    n_own: IntArray = field(init=False)
     constant: BoolArray = field(init=False)
     #: Perturbations that count in means and tests.
     used: BoolArray = field(init=False)
@@ -76,7 +78,7 @@ class Ranking:
         shape = (self.n_scores, self.n_units)
         for name in ("auroc", "auroc_own", "auroc_filled", "auprc", "lift", "partial_auroc", "bedroc"):
             setattr(self, name, _nan(*shape))
-        for name in ("n_pos", "n_neg", "n_filled"):
+        for name in ("n_pos", "n_neg", "n_filled", "n_own"):
             setattr(self, name, np.zeros(shape, dtype=np.int64))
         self.constant, self.used = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
         self.pooled, self.by_decile = _nan(self.n_scores), _nan(*shape, N_DECILES)
@@ -112,85 +114,79 @@ def rank_responders(
     ranking.clusters = {pair: ClusterSums.zeros(labels.shape[1]) for pair in comparisons or []}
     if not labels.size:
         return ranking
-    complete = complete_cases(scores, labels, block=responders.block)
+    complete = np.zeros(labels.shape, dtype=bool)
     for start in range(0, len(labels), responders.block):
         rows = slice(start, start + responders.block)
-        _rank_block([one.rows(rows) for one in scores], responders, complete[rows], rows, ranking)
+        blocks = [one.rows(rows) for one in scores]
+        complete[rows] = complete_cases(scores, blocks, labels[rows] >= 0)
+        block = _Block(blocks, responders, complete[rows], rows, ranking)
+        _add_up([block.rank(index) for index in range(len(scores))], ranking, rows)
     for index, one in enumerate(scores):
         ranking.pooled[index] = _pooled(one, responders, complete, ranking.used[index])
     return ranking
 
 
-def _rank_block(
-    blocks: list[FloatArray], responders: Responders, complete: BoolArray, rows: slice, ranking: Ranking
-) -> None:
-    labelled = responders.labels[rows] >= 0
-    positive = responders.labels[rows] == 1
-    influences: dict[int, tuple[FloatArray, BoolArray]] = {}
-    compared = {index for pair in ranking.clusters for index in pair}
-    for index, scores in enumerate(blocks):
+@dataclass(frozen=True)
+class _Block:
+    """Some perturbations under every score."""
+
+    scores: list[FloatArray]
+    responders: Responders
+    complete: BoolArray
+    rows: slice
+    ranking: Ranking
+
+    def rank(self, index: int) -> tuple[FloatArray, BoolArray]:
+        """Fill in what one score gives; return the influence of its pairs, and which they are."""
+        ranking, responders, rows, scores = self.ranking, self.responders, self.rows, self.scores[index]
+        labels = responders.labels[rows]
+        labelled, positive = labels >= 0, labels == 1
         order, present = Order.of(scores), ~np.isnan(scores)
-        own, valid = labelled & present, complete & present
+        own, valid = labelled & present, self.complete & present
         ranked = Ranked(order, positive, valid)
+        of_own = ranked if np.array_equal(own, valid) else Ranked(order, positive, own)
         ranking.record(index, rows, ranked.placements)
-        same = np.array_equal(own, valid)
-        ranking.auroc_own[index, rows] = ranked.auroc if same else Ranked(order, positive, own).auroc
-        ranking.auroc_filled[index, rows] = _filled(scores, positive, labelled, present, ranking.auroc_own[index, rows])
-        ranking.n_filled[index, rows] = np.count_nonzero(labelled & ~present, axis=1)
+        ranking.auroc_own[index, rows] = of_own.auroc
+        ranking.n_own[index, rows] = of_own.placements.n_pos + of_own.placements.n_neg
+        ranking.n_filled[index, rows] = np.count_nonzero(labelled, axis=1) - ranking.n_own[index, rows]
+        missing = labelled & ~present
+        filled = of_own.auroc_filled(scores, missing, positive) if missing.any() else of_own.auroc
+        ranking.auroc_filled[index, rows] = filled
         used = responders.usable[rows] & (ranking.n_pos[index, rows] >= responders.min_positives)
         used &= ranking.n_pos[index, rows] + ranking.n_neg[index, rows] >= responders.min_candidates
         used &= ~ranking.constant[index, rows] & ~np.isnan(ranked.auroc)
         ranking.used[index, rows] = used
-        if responders.deciles is not None and used.any():
-            within = _by_decile(scores[used], positive[used], valid[used], responders.deciles)
-            ranking.by_decile[index, rows][used] = within
-        if index in compared:
-            influences[index] = ranked.influence(), valid
+        if responders.deciles is not None:
+            within = ranked.auroc_within(responders.deciles, N_DECILES)
+            ranking.by_decile[index, rows] = np.where(used[:, None], within, np.nan)
+        return ranked.influence(), valid
+
+
+def _add_up(influences: list[tuple[FloatArray, BoolArray]], ranking: Ranking, rows: slice) -> None:
+    """Add the differences of influence values to the sums of every comparison."""
     for (first, second), sums in ranking.clusters.items():
         both = ranking.used[first, rows] & ranking.used[second, rows]
         if both.any():
-            difference = influences[first][0] - influences[second][0]
-            took_part = influences[first][1] | influences[second][1]
-            sums.add(*((difference, took_part) if both.all() else (difference[both], took_part[both])))
-
-
-def _filled(
-    scores: FloatArray, positive: BoolArray, labelled: BoolArray, present: BoolArray, own: FloatArray
-) -> FloatArray:
-    """AUROC with 0 for a score that is missing, given that without: only rows with something missing are ranked."""
-    some = (labelled & ~present).any(axis=1)
-    if not some.any():
-        return own
-    result = own.copy()
-    result[some] = auroc(placements(np.where(present[some], scores[some], 0), positive[some], labelled[some]))
-    return result
-
-
-def _by_decile(scores: FloatArray, positive: BoolArray, valid: BoolArray, deciles: IntArray) -> FloatArray:
-    """AUROC within each decile of targets, rows x deciles: every decile of a row is ranked as a row of its own."""
-    members = [np.flatnonzero(deciles == decile) for decile in range(N_DECILES)]
-    width = max(1, *map(len, members))
-    columns = np.full((N_DECILES, width), -1)
-    for decile, genes in enumerate(members):
-        columns[decile, : len(genes)] = genes
-    flat = columns.ravel()
-    shape = (len(scores) * N_DECILES, width)
-    inside = (valid[:, flat] & (flat >= 0)).reshape(shape)
-    return auroc(placements(scores[:, flat].reshape(shape), positive[:, flat].reshape(shape), inside)).reshape(
-        len(scores), N_DECILES
-    )
+            chosen = slice(None) if both.all() else both
+            (one, took_part), (other, also) = influences[first], influences[second]
+            sums.add(one[chosen] - other[chosen], np.any(took_part[chosen] | also[chosen], axis=0))
 
 
 def _pooled(one: RowScores, responders: Responders, complete: BoolArray, used: BoolArray) -> float:
     """AUROC of all pairs of all perturbations that count, in one ranking."""
+    if isinstance(one, GeneRows):  # every perturbation scores a target the same
+        valid = complete[used] & ~np.isnan(one.values)
+        n_valid, n_pos = valid.sum(axis=0), (valid & (responders.labels[used] == 1)).sum(axis=0)
+        return mann_whitney_counts(one.values, n_pos, n_valid - n_pos)
     positives, negatives = [], []
     for start in range(0, len(used), responders.block):
         rows = slice(start, start + responders.block)
         scores = one.rows(rows)
         valid = complete[rows] & used[rows, None] & ~np.isnan(scores)
         positive = responders.labels[rows] == 1
-        positives.append(scores[valid & positive])
-        negatives.append(scores[valid & ~positive])
+        flat = scores.ravel()
+        positives.append(flat.take(np.flatnonzero(valid & positive)))
+        negatives.append(flat.take(np.flatnonzero(valid & ~positive)))
     return mann_whitney(np.concatenate(positives), np.concatenate(negatives))
 
 

@@ -32,7 +32,7 @@ class EdgeRows:
     and ``max`` by both together (no score where one of them is missing).
     """
 
-    #: Genes x genes, sources in rows.
+    #: Genes x genes, sources in rows; weights or counts.
     values: FloatArray
     #: Position of each perturbation's gene in `values`; -1 where it has none.
     sources: IntArray
@@ -47,7 +47,9 @@ class EdgeRows:
         if self.direction in {"source", "target"}:
             return self._oriented(block, self.values if self.direction == "source" else self.values.T)
         forward, backward = self._oriented(block, self.values), self._oriented(block, self.values.T)
-        return np.maximum(forward, backward) if self.direction == "max" else (forward + backward) / 2
+        if self.direction == "max":
+            return np.maximum(forward, backward)
+        return np.add(forward, backward, dtype=np.float64) / 2  # exact, so that equal means are ties
 
     def _oriented(self, block: slice, values: FloatArray) -> FloatArray:
         sources = self.sources[block]
@@ -55,8 +57,11 @@ class EdgeRows:
         rows = values[sources] if self._in_order() else values[sources[:, None], self.targets]
         if self.absolute:
             rows = np.abs(rows)
+        elif rows.dtype.kind != "f":  # counts
+            rows = rows.astype(np.float64)
         rows[sources < 0] = np.nan
-        rows[:, self.targets < 0] = np.nan
+        if (self.targets < 0).any():
+            rows[:, self.targets < 0] = np.nan
         return rows
 
     def _in_order(self) -> bool:
@@ -103,12 +108,10 @@ class FrequencyRows:
         return share
 
 
-def complete_cases(scores: list[RowScores], labels: IntArray, *, block: int) -> BoolArray:
-    """Pairs with a label and with a score in every set that narrows the comparison, rows x targets."""
-    complete = labels >= 0
-    for start in range(0, len(labels), block):
-        rows = slice(start, start + block)
-        for one in scores:
-            if one.narrows:
-                complete[rows] &= ~np.isnan(one.rows(rows))
+def complete_cases(scores: list[RowScores], blocks: list[FloatArray], labelled: BoolArray) -> BoolArray:
+    """Pairs with a label and with a score in every set that narrows the comparison; `blocks` are their rows."""
+    complete = labelled.copy()
+    for one, block in zip(scores, blocks, strict=True):
+        if one.narrows:
+            complete &= ~np.isnan(block)
     return complete

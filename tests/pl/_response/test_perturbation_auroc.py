@@ -83,6 +83,7 @@ def test_flagged_perturbations_are_hollow(scored: Callable[..., ad.AnnData]) -> 
     ax = sps.pl.perturbation_auroc(adata, predictors=["attention"])
     hollow = [collection for collection in ax.collections if collection.get_facecolors().size == 0]
     assert [len(collection.get_offsets()) for collection in hollow] == [2]
+    assert "flagged, see status" in [text.get_text() for text in ax.get_legend().get_texts()]
     assert sum(len(collection.get_offsets()) for collection in ax.collections) == 31
 
 

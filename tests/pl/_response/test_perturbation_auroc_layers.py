@@ -73,8 +73,21 @@ def test_twin_with_random_weights_is_a_second_curve(scored: Callable[..., ad.Ann
     }
     colours = {str(container.get_label()): container[0].get_color() for container in ax.containers}
     assert colours["attention_randomized (n = 31)"] == KINDS["control"].colour
+    places = [np.asarray(container[0].get_xdata()) for container in ax.containers]
+    np.testing.assert_array_equal(np.round(places[0]), [0, 1, 2, 10])
+    assert (np.abs(places[0][:3] - places[1]) > 0.01).all()
     assert len(sps.pl.perturbation_auroc_layers(adata, edges="attention").containers) == 1
     assert len(plt.get_fignums()) == 2
+
+
+def test_two_scales_differ_in_line_and_marker(scored: Callable[..., ad.AnnData]) -> None:
+    scales = {
+        f"attention_{scale}_L{layer}": ("scale", 0.5) for scale in ("uniform_fold", "centered") for layer in (0, 1)
+    }
+    one, other = (container[0] for container in sps.pl.perturbation_auroc_layers(scored(scales)).containers)
+    assert one.get_color() == other.get_color()
+    assert one.get_linestyle() != other.get_linestyle()
+    assert one.get_markerfacecolor() != other.get_markerfacecolor()
 
 
 def test_no_layers_names_the_call(scored: Callable[..., ad.AnnData]) -> None:

@@ -15,6 +15,7 @@ from scepsis.pl._style import (
     SMALL,
     axes_or_new,
     bare,
+    hollow_handle,
     jitter,
     kind_order,
     line_handle,
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 MAKER = "scepsis.tl.perturbation_auroc(adata)"
 #: Rows between two kinds of predictor.
 GAP = 0.5
-#: Perturbations up to which dots are drawn larger.
-FEW = 12
+#: Perturbations up to which dots are drawn larger, and from which on paler.
+FEW, MANY = 12, 300
 #: Dots beyond which they are drawn as one picture inside a vector file.
 RASTERIZED = 5000
 
@@ -54,7 +55,8 @@ def perturbation_auroc(
     One row per predictor, edges first and gene-level baselines last; one dot per perturbation, at the same height
     within every row. The large marker is the mean over perturbations, the bar its 95 % interval, both as stored;
     where no interval is stored (fewer than six perturbations) none is drawn. Hollow dots are perturbations with a
-    status of their own, such as ``constant_score``. A predictor without numbers keeps its row, with its status.
+    status of their own, such as ``too_few_units`` (hardly any responders), which do not count in the mean, or
+    ``label_leak``. A predictor without numbers keeps its row, with its status.
 
     Parameters
     ----------
@@ -96,7 +98,8 @@ def perturbation_auroc(
     _dots(axes, units, rows)
     for _, row in rows.iterrows():
         _mean(axes, row)
-    _finish(axes, rows)
+    shown = units[units["predictor"].isin(list(rows["predictor"])) & units["auroc"].notna()]
+    _finish(axes, rows, flagged=bool((shown["status"] != "ok").any()))
     return axes
 
 
@@ -130,7 +133,7 @@ def _dots(ax: Axes, units: pd.DataFrame, rows: pd.DataFrame) -> None:
             facecolors=appearance.colour if plain else "none",
             edgecolors="none" if plain else appearance.colour,
             linewidths=0 if plain else 0.8,
-            alpha=0.45 if plain else 0.9,
+            alpha=(0.45 if len(names) < MANY else 0.2) if plain else 0.9,
             rasterized=len(drawn) > RASTERIZED,
             zorder=2,
         )
@@ -150,20 +153,20 @@ def _mean(ax: Axes, row: pd.Series[Any]) -> None:
         [row["y"]],
         linestyle="none",
         marker=appearance.marker,
-        markersize=9,
+        markersize=10,
         color=appearance.colour,
-        markeredgecolor=INK,
-        markeredgewidth=0.9,
+        markeredgecolor="white",
+        markeredgewidth=1.3,
         zorder=3,
     )
     if np.isfinite([row["ci_low"], row["ci_high"]]).all():
         ends = [row["ci_low"], row["ci_high"]]
         ax.plot(ends, [row["y"]] * 2, color=INK, linewidth=2, solid_capstyle="butt", zorder=4)
-    text = f"{row['auroc']:.2f}  (n = {row['n_units']:.0f})"
+    text = f"{row['auroc']:.2f}  (n = {row['n_units']:,.0f})"
     ax.text(1.02, row["y"], text, transform=beside, color=INK, fontsize=SMALL, va="center")
 
 
-def _finish(ax: Axes, rows: pd.DataFrame) -> None:
+def _finish(ax: Axes, rows: pd.DataFrame, *, flagged: bool) -> None:
     chance = ax.axvline(0.5, color=INK, linestyle=(0, (4, 3)), linewidth=1, zorder=1, label="chance")
     ax.set_yticks(rows["y"].to_numpy(), [str(name) for name in rows["predictor"]])
     top = float(rows["y"].min()) - 0.7
@@ -177,6 +180,8 @@ def _finish(ax: Axes, rows: pd.DataFrame) -> None:
     handles = [marker_handle(look(kind)) for kind in kind_order(rows["kind"].astype(str))]
     if np.isfinite(rows["ci_low"].to_numpy(dtype=float)).any():
         handles.append(line_handle("95 % interval of the mean", linewidth=2))
+    if flagged:
+        handles.append(hollow_handle("flagged, see status"))
     ax.legend(
         handles=[*handles, chance],
         loc="lower center",

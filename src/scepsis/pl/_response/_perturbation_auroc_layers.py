@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 MAKER = "scepsis.tl.perturbation_auroc(adata, edges=[*scepsis.get.layer_keys(adata).values(), 'spearman'])"
 LAYER = re.compile(r"(?P<base>.+)_L(?P<layer>\d+)")
+#: Layers between neighbouring curves, so that intervals do not hide each other, and lines of curves of one look.
+DODGE = 0.06
+CURVES = ("-", "--", ":")
 #: Dashes of horizontal lines, so that two of one colour can be told apart.
 DASHES: tuple[tuple[float, ...], ...] = ((5, 2), (1, 1.5), (6, 2, 1, 2), (3, 1), (8, 2, 1, 2, 1, 2), (2, 3))
 
@@ -85,8 +88,12 @@ def perturbation_auroc_layers(
     axes = axes_or_new(ax, width=6.5, height=4.2)
     in_curve = {name for curve in curves.values() for name in curve["predictor"]}
     flat = summary[~summary["predictor"].isin(in_curve) & summary["auroc"].notna()]
-    for base, curve in curves.items():
-        _curve(axes, base, curve)
+    drawn: dict[str, int] = {}
+    for number, (base, curve) in enumerate(curves.items()):
+        appearance = _look(base, str(curve["kind"].iloc[0]))
+        place = DODGE * (number - (len(curves) - 1) / 2)
+        _curve(axes, base, curve, appearance, place=place, turn=drawn.setdefault(appearance.label, 0))
+        drawn[appearance.label] += 1
     axes.axhline(0.5, color=INK, linestyle=(0, (4, 3)), linewidth=1, zorder=1, label="chance")
     layers = sorted({int(layer) for curve in curves.values() for layer in curve["layer"]})
     axes.set_xticks(layers if len(layers) <= 24 else layers[:: -(-len(layers) // 24)])
@@ -116,19 +123,21 @@ def _curves(summary: pd.DataFrame, edges: str | Sequence[str] | None, key: str) 
     return {base: summary[base_of == base].assign(layer=layer[base_of == base]).sort_values("layer") for base in wanted}
 
 
-def _curve(ax: Axes, base: str, curve: pd.DataFrame) -> None:
-    appearance = _look(base, str(curve["kind"].iloc[0]))
+def _curve(ax: Axes, base: str, curve: pd.DataFrame, appearance: Look, *, place: float, turn: int) -> None:
+    """One curve with its intervals, moved aside by `place`; `turn` counts those of one look, which differ in line."""
     middle = curve["auroc"].to_numpy(dtype=float)
     low, high = (curve[side].to_numpy(dtype=float) for side in ("ci_low", "ci_high"))
     spread_ = np.nan_to_num(np.vstack([middle - low, high - middle]), nan=0.0)
     counts = curve["n_units"].to_numpy()
     n = f"n = {counts.min()}" if counts.min() == counts.max() else f"n = {counts.min()} to {counts.max()}"
     ax.errorbar(
-        curve["layer"].to_numpy(),
+        curve["layer"].to_numpy() + place,
         middle,
         yerr=np.clip(spread_, 0, None),
         color=appearance.colour,
+        linestyle=CURVES[turn % len(CURVES)],
         marker=appearance.marker,
+        markerfacecolor=appearance.colour if turn == 0 else "white",
         markersize=6,
         capsize=2,
         linewidth=1.5,
@@ -173,5 +182,12 @@ def _lines(ax: Axes, flat: pd.DataFrame) -> None:
             va="center",
             ha="left",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 0},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.7,
+                "shrinkA": 0,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
         )

@@ -71,7 +71,7 @@ def perturbation_effects(
     counts = found["n_targets"].to_numpy(dtype=float)
     axes.hlines(found.index, 0, counts, color=edge.colour, linewidth=1.5, zorder=2)
     axes.plot(counts, found.index, linestyle="none", marker=edge.marker, color=edge.colour, markersize=5, zorder=3,
-              label="genes called")  # fmt: skip
+              clip_on=False, label="genes called")  # fmt: skip
     _false_calls(axes, found, entry["false_calls"], entry["params"])
     _finish(axes, table)
     return axes
@@ -99,7 +99,7 @@ def _false_calls(ax: Axes, found: pd.DataFrame, false_calls: pd.DataFrame, param
     label = f"expected by chance: {params['test']} test, q < {params['fdr']:g} (any in {often} % of control splits)"
     baseline = KINDS["baseline"]
     ax.plot(expected, found.index, linestyle="none", marker="X", color=baseline.colour, markersize=5,
-            markeredgewidth=0, zorder=4, label=label)  # fmt: skip
+            markeredgewidth=0, zorder=4, clip_on=False, label=label)  # fmt: skip
 
 
 def _finish(ax: Axes, table: pd.DataFrame) -> None:
