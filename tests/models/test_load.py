@@ -171,3 +171,13 @@ def test_tokenising_reads_medians_by_token(make_checkpoint: Callable[..., Path])
     tokens = np.array([model.vocabulary.tokens[gene] for gene in genes])
     ranked = model.tokenize(sparse.csr_matrix(counts), tokens, np.zeros(1, dtype=np.uint64))[0].ids
     assert ranked.tolist() == [model.vocabulary.tokens[gene] for gene in sorted(genes, key=medians.get)]
+
+
+def test_a_folder_called_demo_does_not_hide_the_shipped_one(
+    make_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_checkpoint("demo")
+    monkeypatch.chdir(folder.parent)
+    assert len(load("demo").vocabulary.tokens) == 300
+    assert len(load("./demo").vocabulary.tokens) == 60
+    assert len(load(folder).vocabulary.tokens) == 60

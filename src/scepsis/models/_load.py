@@ -120,9 +120,9 @@ def load(
 
 
 def _folder(path_or_name: str | Path) -> Path:
-    folder = Path(path_or_name)
-    if str(path_or_name) in _SHIPPED and not folder.is_dir():
+    if path_or_name in _SHIPPED:  # a folder of that name is still meant by "./demo", or by a Path
         return Path(__file__).parent / "_demo" / _SHIPPED[str(path_or_name)]
+    folder = Path(path_or_name)
     if not folder.is_dir():
         msg = (
             f"There is no checkpoint folder {str(path_or_name)!r}, and no shipped checkpoint of that name "
