@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 ResultT = TypeVar("ResultT")
 #: Chunks under one tree. The caller gets one sum for each tree, so this bounds what is lost when a run is stopped.
 _CHUNKS_PER_TREE = 32
-#: Trees that a cluster has before it at a time, so that no worker waits for the last chunk of a tree.
-_TREES_AT_ONCE = 2
 
 
 def sum_parts(
@@ -75,11 +73,14 @@ def sum_parts(
         return sums[0]
 
     chunks = list(row_chunks(values.matrix, rows))
+    client, ahead = _client(), 0
+    if client is not None:  # so that no worker waits for the last chunk of a tree
+        ahead = 1 + sum(client.nthreads().values()) // _CHUNKS_PER_TREE
     waiting: deque[tuple[int, Callable[[], ResultT]]] = deque()
     for first in range(0, len(chunks), _CHUNKS_PER_TREE):
         some = chunks[first : first + _CHUNKS_PER_TREE]
-        waiting.append((sum(len(chosen) for *_, chosen in some), _start(tree(some))))
-        if len(waiting) == _TREES_AT_ONCE:
+        waiting.append((sum(len(chosen) for *_, chosen in some), _start(tree(some), client)))
+        if len(waiting) > ahead:
             n_cells, result = waiting.popleft()
             yield n_cells, result()
     for n_cells, result in waiting:
@@ -140,11 +141,15 @@ def threads_here() -> int | None:
         return None if parent_process() is None else 1
 
 
-def _start(tree: Any) -> Callable[[], Any]:
+def _start(tree: Any, client: Any) -> Callable[[], Any]:
     """Begin where there is a cluster to do it meanwhile; gives what waits for the result."""
-    client = getattr(_scheduler(), "__self__", None)
     wait: Callable[[], Any] = tree.compute if client is None else client.compute(tree).result
     return wait
+
+
+def _client() -> Any:
+    """The cluster's client that dask computes with at present, if it does."""
+    return getattr(_scheduler(), "__self__", None)
 
 
 def _scheduler() -> Any:

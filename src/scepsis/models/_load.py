@@ -113,7 +113,7 @@ def load(
     read = FAMILIES[family].loader()
     options = {name: value for name, value in given.items() if value is not None}
     _refuse_foreign(options, read, family)
-    model = read(folder, name=str(path_or_name) if str(path_or_name) in _SHIPPED else folder.name, **options)
+    model = read(folder, name=str(path_or_name) if path_or_name in _SHIPPED else folder.name, **options)
     _require_protocol(model, family)
     remember(model, read, folder, **options)
     return model

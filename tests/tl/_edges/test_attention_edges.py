@@ -28,22 +28,34 @@ def run(adata: Any, model: Any, **options: Any) -> Any:
     return sps.tl.attention_edges(adata, model, show_progress_bar=False, **options)
 
 
-def by_hand(adata: ad.AnnData, model: Any, layers: list[int], cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over layers and cells, from the network's own eager attention, one cell at a time."""
-    import torch
+def eager_twin(model: Any) -> Any:
+    """The same network with attention that is computed eagerly, and so can be asked for."""
     from transformers import BertModel
 
-    eager = BertModel(deepcopy(model.network.config), add_pooling_layer=False).eval()
-    eager.load_state_dict(model.network.state_dict())
-    eager.set_attn_implementation("eager")
+    twin = BertModel(deepcopy(model.network.config), add_pooling_layer=False).eval()
+    twin.load_state_dict(model.network.state_dict())
+    twin.set_attn_implementation("eager")
+    return twin
+
+
+def eager_attention(twin: Any, ids: np.ndarray) -> list[np.ndarray]:
+    """Attention of one cell by layer: heads x tokens x tokens."""
+    import torch
+
+    with torch.no_grad():
+        attention = twin(torch.tensor([ids.tolist()]), output_attentions=True).attentions
+    return [layer[0].numpy() for layer in attention]
+
+
+def by_hand(adata: ad.AnnData, model: Any, layers: list[int], cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over layers and cells, from eager attention, one cell at a time."""
+    eager = eager_twin(model)
     sums, n = np.zeros((2, adata.n_vars, adata.n_vars))
     seeds = np.zeros(len(cells), dtype=np.uint64)
     for tokens in model.tokenize(sparse.csr_matrix(adata.X[cells]), np.arange(adata.n_vars) + 2, seeds):
-        cell = tokens.ids
-        with torch.no_grad():
-            attention = eager(torch.tensor([cell.tolist()]), output_attentions=True).attentions
-        square = np.ix_(cell - 2, cell - 2)
-        sums[square] += np.mean([attention[layer][0].mean(0).numpy() for layer in layers], axis=0)
+        attention = eager_attention(eager, tokens.ids)
+        square = np.ix_(tokens.ids - 2, tokens.ids - 2)
+        sums[square] += np.mean([attention[layer].mean(0) for layer in layers], axis=0)
         n[square] += 1
     mean = np.where(n > 0, sums / np.maximum(n, 1), np.nan)
     np.fill_diagonal(mean, np.nan)
@@ -426,3 +438,39 @@ def test_a_run_that_is_killed_while_writing_leaves_the_last_whole_file(
     run(adata, small_model, checkpoint=file)
     whole = run(make_screen(), small_model, copy=True)
     np.testing.assert_array_equal(adata.varp["attention"], whole.varp["attention"])
+
+
+@pytest.mark.real_data
+def test_real_cells_at_full_length(data_dir: Path, make_checkpoint: Callable[..., Path]) -> None:
+    """Whole transcriptomes, the published first-generation dictionaries, cells cut at 2,048 tokens."""
+    folder = make_checkpoint(n_genes=25_424, n_layers=2, n_heads=2, width=16, positions=2048, sigma=0.2)
+    dictionaries = {
+        "token_dictionary": data_dir / "geneformer" / "token_dictionary.json",
+        "gene_medians": data_dir / "geneformer" / "gene_median_dictionary.json",
+    }
+    model = sps.models.load(folder, **dictionaries)
+    backed = ad.read_h5ad(data_dir / "cells" / "scmixology_lung_lines_5batches.h5ad", backed="r")
+    cells = backed[::100].to_memory()
+    backed.file.close()
+    sps.pp.select_panel(cells, model, n_top_genes=300)
+    run(cells, model)
+    params = cells.uns["attention"]["params"]
+    assert params["n_cells_truncated"] > 0
+    assert params["mean_tokens"] <= 2048
+    panel = np.flatnonzero(cells.var["edge_panel"])
+    found, genes = unpack(cells.varp["attention"], panel)
+    place = {model.vocabulary.tokens[name]: index for index, name in enumerate(cells.var_names[panel])}
+    tokens = np.array([model.vocabulary.tokens.get(name, -1) for name in cells.var_names])
+    seeds = np.zeros(cells.n_obs, dtype=np.uint64)
+    sums, n = np.zeros((2, len(genes), len(genes)))
+    eager = eager_twin(model)
+    for cell in model.tokenize(sparse.csr_matrix(cells.X), tokens, seeds):
+        at = np.flatnonzero([token in place for token in cell.ids])
+        rows = [place[token] for token in cell.ids[at]]
+        square = np.ix_(rows, rows)
+        attention = eager_attention(eager, cell.ids)
+        sums[square] += np.mean([layer.mean(0)[np.ix_(at, at)] for layer in attention], axis=0)
+        n[square] += 1
+    expected = np.where(n > 0, sums / np.maximum(n, 1), np.nan)
+    np.fill_diagonal(expected, np.nan)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-7)
