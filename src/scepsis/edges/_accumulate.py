@@ -110,11 +110,16 @@ class AttentionSums:
             counts = self.n_cells[cell.group].view(-1)
             counts.index_add_(0, flat.to(counts.device), visible.view(-1).to(counts.device))
 
-    def add(self, group: int, scale: int, maps: Sequence[int], flat: torch.Tensor, blocks: torch.Tensor) -> None:
-        """Add one cell's blocks (maps x rows x columns) at the flat positions of their gene pairs."""
-        values = blocks.reshape(len(maps), -1).double()
-        for index, block in zip(maps, values, strict=True):
-            self.sums[group, scale, index].index_add_(0, flat, block)
+    def add(
+        self, group: int, scale: int, maps: Sequence[int], pairs: torch.Tensor | None, blocks: torch.Tensor
+    ) -> None:
+        """Add one cell's blocks (maps x rows x columns) at the flat positions of their pairs, or at all of them."""
+        for index, block in zip(maps, blocks.reshape(len(maps), -1), strict=True):
+            sums = self.sums[group, scale, index]
+            if pairs is None:
+                sums += block
+            else:
+                sums.index_add_(0, pairs, block.double())
 
     def merge(self, other: AttentionSums) -> None:
         """Add the sums of other cells."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -104,59 +105,81 @@ class Extraction:
     def _run(self, cells: Sequence[Cell], done: set[tuple[int, int]]) -> None:
         """Read one batch, but not what is `done`: layer and cell of what was read before memory ran out."""
         batch = to_batch(self.model, cells)
+        targets = [self._target(cell, batch.offset, n) for cell, n in zip(cells, batch.n_tokens, strict=True)]
 
         def on_layer(layer: int, query: torch.Tensor, key: torch.Tensor, log_sum: torch.Tensor | None) -> None:
-            for row, cell in enumerate(cells):
-                if (layer, id(cell)) not in done:
-                    sums = None if log_sum is None else log_sum[row]
-                    self._add(layer, cell, batch.offset, batch.n_tokens[row], query[row], key[row], sums)
+            for row, (cell, target) in enumerate(zip(cells, targets, strict=True)):
+                if target is not None and (layer, id(cell)) not in done:
+                    self._add(layer, target, query[row], key[row], None if log_sum is None else log_sum[row])
                     done.add((layer, id(cell)))
 
         if not (self.kernel and from_kernel(self.model, batch, self.plan.layers, on_layer)):
             self.kernel = False
             from_projections(self.model, batch, self.plan.layers, on_layer)
 
-    def _add(
-        self,
-        layer: int,
-        cell: Cell,
-        offset: int,
-        n_tokens: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        log_sum: torch.Tensor | None,
-    ) -> None:
-        plan, device, causal = self.plan, query.device, self.model.causal
+    def _target(self, cell: Cell, offset: int, n_tokens: int) -> _Target | None:
+        """What every layer reads of one cell, and where it goes; None for a cell without a pair to keep."""
+        device, causal = self.model.device, self.model.causal
         is_source = self._row_of_gene[cell.genes] >= 0
         if len(cell.genes) < 2 or not is_source.any():
-            return
+            return None
         # Centring needs every row of the panel, whichever are kept.
-        read = np.ones_like(is_source) if "centered" in plan.scales else is_source
+        read = np.ones_like(is_source) if "centered" in self.plan.scales else is_source
         columns: slice | torch.Tensor = (
             torch.from_numpy(cell.at + offset).to(device) if causal else slice(offset, offset + len(cell.at))
         )
-        rows = columns if read.all() else torch.from_numpy(cell.at[read] + offset).to(device)
-        maps, heads = plan.maps_of(layer)
-        weights = panel_attention(
-            query if not plan.heads else query[heads],
-            key if not plan.heads else key[heads],
-            n_tokens,
-            rows=rows,
+        whole_panel = len(cell.genes) == self.plan.n_genes and bool(is_source.all())
+        source_rows = self._row_of_gene[cell.genes[is_source]]
+        flat = (source_rows[:, None] * self.plan.n_genes + cell.genes).ravel()
+        return _Target(
+            group=cell.group,
+            n_tokens=n_tokens,
+            rows=columns if read.all() else torch.from_numpy(cell.at[read] + offset).to(device),
             columns=columns,
-            log_sum=log_sum if log_sum is None or not plan.heads else log_sum[heads],
-            causal=causal,
+            kept=None if is_source[read].all() else torch.from_numpy(is_source[read]).to(device),
+            pairs=None if whole_panel else torch.from_numpy(flat).to(device),
+            n_seen=torch.from_numpy(cell.at[read] + offset + 1).to(device)[:, None] if causal else n_tokens,
+        )
+
+    def _add(
+        self, layer: int, target: _Target, query: torch.Tensor, key: torch.Tensor, log_sum: torch.Tensor | None
+    ) -> None:
+        plan = self.plan
+        maps, heads = plan.maps_of(layer)
+        if plan.heads:
+            query, key = query[heads], key[heads]
+            log_sum = None if log_sum is None else log_sum[heads]
+        weights = panel_attention(
+            query,
+            key,
+            target.n_tokens,
+            rows=target.rows,
+            columns=target.columns,
+            log_sum=log_sum,
+            causal=self.model.causal,
             mean=not plan.heads,
         )
         refuse_overflow(self.model, weights, f"attention of layer {layer}")
-        source_rows = self._row_of_gene[cell.genes[is_source]]
-        flat = torch.from_numpy((source_rows[:, None] * plan.n_genes + cell.genes).ravel()).to(device)
-        n_seen: int | torch.Tensor = n_tokens
-        if causal:
-            n_seen = torch.from_numpy(cell.at[read] + offset + 1).to(device)[:, None]
-        kept = None if is_source[read].all() else torch.from_numpy(is_source[read]).to(device)
         for position, scale in enumerate(plan.scales):
-            blocks = scaled(weights, scale, n_seen)
-            self.sums.add(cell.group, position, maps, flat, blocks if kept is None else blocks[:, kept])
+            blocks = scaled(weights, scale, target.n_seen)
+            blocks = blocks if target.kept is None else blocks[:, target.kept]
+            self.sums.add(target.group, position, maps, target.pairs, blocks)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What every layer reads of one cell, and where it goes."""
+
+    group: int
+    n_tokens: int
+    rows: slice | torch.Tensor
+    columns: slice | torch.Tensor
+    #: Which of the rows that are read are kept; None for all.
+    kept: torch.Tensor | None
+    #: Flat positions of the pairs among the sums; None when the cell has every gene of the panel.
+    pairs: torch.Tensor | None
+    #: Tokens that each row chooses among.
+    n_seen: int | torch.Tensor
 
 
 def accumulate_attention(
