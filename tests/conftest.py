@@ -140,10 +140,8 @@ def _make_checkpoint(
     from transformers import BertConfig, BertForMaskedLM
 
     special = ["<pad>", "<mask>", *(["<cls>", "<eos>"] if generation == 2 else [])]
-    genes = [f"ENSG{index:011d}" for index in range(n_genes)]
-    tokens = {name: index for index, name in enumerate([*special, *genes])}
     config = BertConfig(
-        vocab_size=len(tokens),
+        vocab_size=len(special) + n_genes,
         hidden_size=width,
         num_hidden_layers=n_layers,
         num_attention_heads=n_heads,
@@ -161,11 +159,56 @@ def _make_checkpoint(
     if weights != "model.safetensors":
         torch.save(model.state_dict(), folder / weights)
         (folder / "model.safetensors").unlink()
-    rng = np.random.default_rng(seed)
-    medians = dict(zip(genes, rng.uniform(0.5, 3.0, n_genes).tolist(), strict=True))
-    (folder / "token_dictionary.json").write_text(json.dumps(tokens))
-    (folder / "gene_median_dictionary.json").write_text(json.dumps(medians))
+    _write_dictionaries(folder, special, n_genes, seed)
     return folder
+
+
+def _make_decoder(
+    folder: Path,
+    *,
+    special: tuple[str, ...] = ("<bos>",),
+    n_genes: int = 60,
+    n_layers: int = 3,
+    n_heads: int = 4,
+    n_key_heads: int = 2,
+    width: int = 32,
+    positions: int = 64,
+    sigma: float = 0.5,
+    seed: int = 0,
+) -> Path:
+    """The same as a causal decoder in the layout of Llama, `special` beside ``<pad>`` and ``<mask>``."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokens = ["<pad>", "<mask>", *special]
+    config = LlamaConfig(
+        vocab_size=len(tokens) + n_genes,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=n_layers,
+        num_attention_heads=n_heads,
+        num_key_value_heads=n_key_heads,
+        max_position_embeddings=positions,
+        initializer_range=sigma,
+        pad_token_id=0,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config)
+    folder.mkdir(parents=True)
+    model.save_pretrained(folder)
+    _write_dictionaries(folder, tokens, n_genes, seed)
+    return folder
+
+
+def _write_dictionaries(folder: Path, special: list[str], n_genes: int, seed: int) -> None:
+    genes = [f"ENSG{index:011d}" for index in range(n_genes)]
+    tokens = {name: index for index, name in enumerate([*special, *genes])}
+    medians = np.random.default_rng(seed).uniform(0.5, 3.0, n_genes).tolist()
+    (folder / "token_dictionary.json").write_text(json.dumps(tokens))
+    (folder / "gene_median_dictionary.json").write_text(json.dumps(dict(zip(genes, medians, strict=True))))
 
 
 @pytest.fixture
@@ -174,6 +217,128 @@ def make_checkpoint(tmp_path: Path) -> Callable[..., Path]:
 
     def make(name: str = "checkpoint", **options: Any) -> Path:
         return _make_checkpoint(tmp_path / name, **options)
+
+    return make
+
+
+@pytest.fixture
+def make_decoder(tmp_path: Path) -> Callable[..., Path]:
+    """Maker of checkpoint folders of a causal model: ``make_decoder(special=, n_genes=, n_key_heads=, ...)``."""
+
+    def make(name: str = "decoder", **options: Any) -> Path:
+        return _make_decoder(tmp_path / name, **options)
+
+    return make
+
+
+def _make_scgpt_checkpoint(
+    folder: Path,
+    *,
+    n_genes: int = 60,
+    n_layers: int = 3,
+    n_heads: int = 4,
+    width: int = 32,
+    mlp_width: int = 48,
+    n_bins: int = 51,
+    max_seq_len: int = 64,
+    spelling: str = "Wqkv",
+    batch_norm: bool = False,
+    heads: bool = True,
+    sigma: float = 0.5,
+    seed: int = 0,
+) -> Path:
+    """
+    A small random scGPT in the published layout, made of torch's own layers: genes ``G0`` and on.
+
+    `spelling` is that of attention's projections: ``"Wqkv"``, ``"_impl.Wqkv"`` or ``"in_proj_"``.
+    """
+    import torch
+
+    ids = np.random.default_rng(seed).permutation(n_genes).tolist()
+    vocabulary = {f"G{index}": token for index, token in enumerate(ids)}
+    vocabulary |= {"<pad>": n_genes, "<eoc>": n_genes + 1, "<cls>": n_genes + 2}
+    args = {
+        "embsize": width,
+        "nheads": n_heads,
+        "d_hid": mlp_width,
+        "nlayers": n_layers,
+        "n_layers_cls": 3,
+        "dropout": 0.2,
+        "pad_token": "<pad>",
+        "pad_value": -2,
+        "mask_value": -1,
+        "n_bins": n_bins,
+        "input_style": "binned",
+        "input_emb_style": "continuous",
+        "max_seq_len": max_seq_len,
+        "fast_transformer": True,
+        "MVC": True,
+        "USE_GENERATIVE_TRAINING": True,
+    }
+    state = _scgpt_state(args, len(vocabulary), batch_norm=batch_norm, heads=heads, sigma=sigma, seed=seed)
+    if spelling != "in_proj_":
+        output = "self_attn._impl.out_proj" if "_impl" in spelling else "self_attn.out_proj"
+        state = {
+            key.replace("in_proj_", f"{spelling}.").replace("self_attn.out_proj", output): tensor
+            for key, tensor in state.items()
+        }
+    folder.mkdir(parents=True)
+    (folder / "args.json").write_text(json.dumps(args))
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    torch.save(state, folder / "best_model.pt")
+    return folder
+
+
+def _scgpt_state(
+    args: Mapping[str, Any], n_tokens: int, *, batch_norm: bool, heads: bool, sigma: float, seed: int
+) -> dict[str, Any]:
+    """Weights made by torch's own layers; far from where training starts, so that no attention is uniform."""
+    import torch
+    from torch import nn
+
+    width = args["embsize"]
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="enable_nested_tensor")
+        torch.manual_seed(seed)
+        parts: dict[str, nn.Module] = {
+            "encoder": nn.ModuleDict(
+                {
+                    "embedding": nn.Embedding(n_tokens, width, padding_idx=n_tokens - 3),
+                    "enc_norm": nn.LayerNorm(width),
+                }
+            ),
+            "value_encoder": nn.ModuleDict(
+                {"linear1": nn.Linear(1, width), "linear2": nn.Linear(width, width), "norm": nn.LayerNorm(width)}
+            ),
+            "transformer_encoder": nn.TransformerEncoder(
+                nn.TransformerEncoderLayer(width, args["nheads"], args["d_hid"], batch_first=True), args["nlayers"]
+            ),
+        }
+        if batch_norm:
+            parts["bn"] = nn.BatchNorm1d(width, eps=6.1e-5)
+        if heads:
+            parts["decoder"] = nn.ModuleDict({"fc": nn.Sequential(nn.Linear(width, width), nn.Linear(width, 1))})
+            parts["mvc_decoder"] = nn.ModuleDict({"gene2query": nn.Linear(width, width)})
+            parts["cls_decoder"] = nn.ModuleDict({"out_layer": nn.Linear(width, 3)})
+            parts["flag_encoder"] = nn.Embedding(2, width)
+        state = nn.ModuleDict(parts).state_dict()
+        for key, tensor in state.items():
+            if key.endswith("running_var"):
+                tensor.uniform_(0.5, 2.0)
+            elif "norm" in key or key.startswith("bn."):
+                if tensor.is_floating_point():
+                    tensor.add_(torch.randn_like(tensor) * 0.2)
+            elif "self_attn" in key or key.endswith("bias"):
+                tensor.normal_(0.0, sigma)
+    return state
+
+
+@pytest.fixture
+def make_scgpt_checkpoint(tmp_path: Path) -> Callable[..., Path]:
+    """Maker of scGPT folders: ``make_scgpt_checkpoint(n_genes=, n_layers=, spelling=, batch_norm=, ...)``."""
+
+    def make(name: str = "scgpt", **options: Any) -> Path:
+        return _make_scgpt_checkpoint(tmp_path / name, **options)
 
     return make
 

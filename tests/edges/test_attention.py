@@ -10,7 +10,8 @@ from scipy import sparse
 
 from scepsis.edges._accumulate import Plan
 from scepsis.edges._attention import accumulate_attention, check_seams
-from scepsis.models import load
+from scepsis.models import Tokens, load
+from scepsis.models._protocol import split_heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,9 +41,19 @@ def gene_tokens(model: Any) -> np.ndarray:
 def extract(model: Any, counts: np.ndarray, plan: Plan, *, split: int | None = None, **options: Any) -> AttentionSums:
     groups = options.pop("groups", np.zeros(len(counts), int))
     cut = [(0, split), (split, None)] if split else [(0, None)]
-    blocks = [(sparse.csr_matrix(counts[a:b]), groups[a:b]) for a, b in cut]
+    seeds = np.zeros(len(counts), dtype=np.uint64)
+    blocks = [(sparse.csr_matrix(counts[a:b]), groups[a:b], seeds[a:b]) for a, b in cut]
     tokens = gene_tokens(model)
     return accumulate_attention(model, blocks, tokens=tokens, panel=tokens[PANEL], plan=plan, **options)
+
+
+def encoded(model: Any, counts: np.ndarray) -> list[np.ndarray]:
+    seeds = np.zeros(len(counts), dtype=np.uint64)
+    return [cell.ids for cell in model.tokenize(sparse.csr_matrix(counts), gene_tokens(model), seeds)]
+
+
+def as_tokens(*cells: list[int]) -> tuple[list[Tokens], list[np.ndarray]]:
+    return [Tokens(np.array(cell, dtype=np.int32)) for cell in cells], [np.arange(len(cell)) for cell in cells]
 
 
 def eager_cells(folder: Path, generation: int, model: Any, counts: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -52,7 +63,7 @@ def eager_cells(folder: Path, generation: int, model: Any, counts: np.ndarray) -
     reference = BertForMaskedLM.from_pretrained(folder, attn_implementation="eager").eval()
     offset = 2 * generation
     result = []
-    for cell in model.tokenize(sparse.csr_matrix(counts), gene_tokens(model)):
+    for cell in encoded(model, counts):
         if not len(cell):
             continue
         ids = cell.tolist() if generation == 1 else [2, *cell.tolist(), 3]
@@ -91,7 +102,7 @@ def test_streamed_edges_equal_eager_attention(make_checkpoint: Callable[..., Pat
         np.testing.assert_allclose(found, expected, atol=1e-5)
         np.testing.assert_array_equal(sums.pair_counts(), n)
     assert np.nanstd(found) > 1e-3, "the comparison is not one of constants"
-    assert sums.n_skipped == 1
+    assert sums.totals[0] == 1
 
 
 def test_truncated_cells_keep_their_first_tokens(make_checkpoint: Callable[..., Path]) -> None:
@@ -102,7 +113,7 @@ def test_truncated_cells_keep_their_first_tokens(make_checkpoint: Callable[..., 
     sums = extract(model, counts, Plan(len(PANEL), (2,)))
     np.testing.assert_allclose(sums.mean(0, 0), expected, atol=1e-5)
     np.testing.assert_array_equal(sums.pair_counts(), n)
-    assert sums.n_truncated > 0
+    assert sums.totals[1] > 0
 
 
 def test_heads_are_single_heads(make_checkpoint: Callable[..., Path]) -> None:
@@ -165,6 +176,70 @@ def test_batches_and_order_change_nothing(
     np.testing.assert_array_equal(again.mean(None, 0), reference.mean(None, 0))
 
 
+@pytest.mark.parametrize("generation", [1, 2])
+def test_the_kernels_log_sums_change_rounding_only(make_checkpoint: Callable[..., Path], generation: int) -> None:
+    model = load(make_checkpoint(generation=generation))
+    by_head = Plan(len(PANEL), (0, 2), ((0, 1), (2, 3)), ("probability", "centered"))
+    counts = make_counts()
+    for plan in (by_head, Plan(len(PANEL), (0, 2))):
+        with_kernel, without = (extract(model, counts, plan, kernel=kernel) for kernel in (True, False))
+        np.testing.assert_array_equal(with_kernel.pair_counts(), without.pair_counts())
+        for index in range(2):
+            np.testing.assert_allclose(with_kernel.mean(index, 0), without.mean(index, 0), atol=1e-5)
+
+
+def test_the_kernel_is_what_is_read_here(small_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On this platform the attention kernel tells its log sums, so the other way must not have been taken."""
+    monkeypatch.setattr("scepsis.edges._attention.from_projections", None)
+    extract(small_model, make_counts(), Plan(len(PANEL), (1,)))
+
+
+def test_sources_are_rows_of_the_whole(small_model: Any) -> None:
+    counts = make_counts()
+    heads = tuple((layer, head) for layer in range(3) for head in range(4))
+    sources = (1, 4, 20)
+    scales = ("probability", "uniform_fold", "centered")
+    whole = extract(small_model, counts, Plan(len(PANEL), (0, 1, 2), heads, scales))
+    few = extract(small_model, counts, Plan(len(PANEL), (0, 1, 2), heads, scales, sources=sources))
+    assert few.sums.shape[-1] == 3 * len(PANEL)
+    others = np.setdiff1d(np.arange(len(PANEL)), sources)
+    for scale in range(3):
+        found, expected = few.mean(7, scale), whole.mean(7, scale)
+        np.testing.assert_allclose(found[list(sources)], expected[list(sources)], rtol=1e-6, atol=1e-9)
+        assert np.isnan(found[others]).all()
+    np.testing.assert_array_equal(few.pair_counts()[list(sources)], whole.pair_counts()[list(sources)])
+    assert not few.pair_counts()[others].any()
+
+
+def test_running_out_of_memory_halves_the_batch(small_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = make_counts()
+    plan = Plan(len(PANEL), (0, 1, 2))
+    reference = extract(small_model, counts, plan)
+    forward, sizes = type(small_model).forward, []
+
+    def hungry(self: Any, batch: Any) -> Any:
+        sizes.append(len(batch.n_tokens))
+        if len(batch.n_tokens) > 3:
+            # The first layers are read before memory runs out: nothing may be added twice.
+            seams = self.seams(2)
+            handle = seams.query.register_forward_pre_hook(_out_of_memory)
+            try:
+                return forward(self, batch)
+            finally:
+                handle.remove()
+        return forward(self, batch)
+
+    monkeypatch.setattr(type(small_model), "forward", hungry)
+    halved = extract(small_model, counts, plan, batch_size=len(counts))
+    assert max(sizes) > 3
+    np.testing.assert_allclose(halved.mean(None, 0), reference.mean(None, 0), rtol=1e-6)
+    np.testing.assert_array_equal(halved.pair_counts(), reference.pair_counts())
+
+
+def _out_of_memory(*_: Any) -> None:
+    raise torch.OutOfMemoryError
+
+
 def test_sums_of_parts_add_up(small_model: Any) -> None:
     plan = Plan(len(PANEL), (1,))
     counts = make_counts()
@@ -193,7 +268,7 @@ def test_groups_are_what_each_group_gives_alone(small_model: Any) -> None:
 def test_mean_rank_is_that_of_the_encoding(small_model: Any) -> None:
     counts = make_counts()
     ranks: list[list[int]] = [[] for _ in range(N_GENES)]
-    for cell in small_model.tokenize(sparse.csr_matrix(counts), gene_tokens(small_model)):
+    for cell in encoded(small_model, counts):
         for rank, token in enumerate(cell):
             ranks[token - 2].append(rank)
     expected = [np.mean(ranks[gene]) for gene in PANEL]
@@ -208,7 +283,7 @@ def test_layers_above_the_last_one_are_not_run_and_hooks_go(small_model: Any) ->
     ]
     counts = make_counts()
     try:
-        check = small_model.batch([np.array([5, 6], dtype=np.int32)], [np.arange(2)])
+        check = small_model.batch(*as_tokens([5, 6]))
         before = small_model.forward(check)
         ran.clear()
         extract(small_model, counts, Plan(len(PANEL), (1,)), batch_size=len(counts))
@@ -246,18 +321,22 @@ class Lying:
         return self._lies.get(name, getattr(self._model, name))
 
 
+def two_heads(_layer: int, query: Any, key: Any, _batch: Any) -> tuple[Any, Any]:
+    return split_heads(query, 2), split_heads(key, 2)
+
+
 def test_a_reading_that_is_not_the_models_own_is_refused(make_checkpoint: Callable[..., Path]) -> None:
     model = load(make_checkpoint())
-    batch = model.batch([np.array([5, 9, 30, 11], dtype=np.int32)], [np.arange(4)])
+    batch = model.batch(*as_tokens([5, 9, 30, 11]))
     check_seams(model, batch, 1)
     with pytest.raises(RuntimeError, match="not what the model computes with"):
-        check_seams(Lying(model, n_heads=2), batch, 1)
+        check_seams(Lying(model, n_heads=2, head_size=16, heads=two_heads), batch, 1)
     seams = model.seams(1)
     swapped = SimpleNamespace(query=seams.key, key=seams.query, value=seams.value, output=seams.output)
     with pytest.raises(RuntimeError, match="not what the model computes with"):
         check_seams(Lying(model, seams=lambda _: swapped), batch, 1)
     # Padding that attention is told nothing about.
-    padded = model.batch([np.array([5, 9, 30, 11], np.int32), np.array([7], np.int32)], [np.arange(4), np.zeros(1)])
+    padded = model.batch(*as_tokens([5, 9, 30, 11], [7]))
     longer = type(padded)(padded.ids, padded.positions, [4, 4])
     blind = Lying(model, forward=lambda _: model.forward(padded))
     with pytest.raises(RuntimeError, match="not what the model computes with"):

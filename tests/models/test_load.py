@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from scepsis.models import AttentionModel, load
+from scepsis.models import AttentionModel, Tokens, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def hidden_states(model: Any) -> torch.Tensor:
-    cells = [np.array([5, 9, 30], dtype=np.int32), np.array([12, 6], dtype=np.int32)]
+    cells = [Tokens(np.array([5, 9, 30], dtype=np.int32)), Tokens(np.array([12, 6], dtype=np.int32))]
     return model.forward(model.batch(cells, [np.arange(3), np.arange(2)]))
 
 
@@ -28,7 +28,7 @@ def test_both_generations_are_told_apart_by_their_tokens(make_checkpoint: Callab
     assert isinstance(model, AttentionModel)
     assert (model.n_layers, model.n_heads, model.head_size) == (3, 4, 8)
     assert model.max_genes == 64 - (2 if generation == 2 else 0)
-    batch = model.batch([np.array([5, 9, 30], dtype=np.int32)], [np.arange(3)])
+    batch = model.batch([Tokens(np.array([5, 9, 30], dtype=np.int32))], [np.arange(3)])
     expected = {1: [5, 9, 30], 2: [5, 9, 30, 2, 3]}[generation]
     assert batch.ids[0].tolist() == expected
     assert batch.positions[0].tolist() == {1: [0, 1, 2], 2: [1, 2, 3, 0, 4]}[generation]
@@ -49,7 +49,7 @@ def test_hidden_states_equal_the_published_layout_of_a_cell(
     with torch.no_grad():
         expected = reference(torch.tensor([in_place])).last_hidden_state[0]
     order = np.array([2, 0, 3, 1])
-    found = model.forward(model.batch([cell[order]], [order]))[0]
+    found = model.forward(model.batch([Tokens(cell)], [order]))[0]
     genes = expected[slice(None) if generation == 1 else slice(1, -1)]
     torch.testing.assert_close(found[:4], genes[order], atol=1e-5, rtol=1e-5)
 
@@ -113,7 +113,7 @@ def test_unreadable_folders_are_explained(make_checkpoint: Callable[..., Path], 
     with pytest.raises(FileNotFoundError, match=r"no checkpoint folder .*'demo'"):
         load(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"no `config.json`.*nothing"):
+    with pytest.raises(FileNotFoundError, match=r"none of the families .*nothing"):
         load(tmp_path / "empty")
     folder = make_checkpoint()
     content = (folder / "model.safetensors").read_bytes()
@@ -138,10 +138,12 @@ def test_missing_weights_are_an_error_not_a_fresh_draw(make_checkpoint: Callable
 
 def test_another_architecture_is_refused(make_checkpoint: Callable[..., Path]) -> None:
     folder = make_checkpoint()
-    config = json.loads((folder / "config.json").read_text()) | {"model_type": "llama"}
+    config = json.loads((folder / "config.json").read_text()) | {"model_type": "gpt2"}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="type 'llama'"):
+    with pytest.raises(ValueError, match=r"none of the families .*type 'gpt2'"):
         load(folder)
+    with pytest.raises(ValueError, match="no family 'gpt2'"):
+        load(folder, family="gpt2")
 
 
 def test_device_and_dtype(make_checkpoint: Callable[..., Path]) -> None:
@@ -167,5 +169,15 @@ def test_tokenising_reads_medians_by_token(make_checkpoint: Callable[..., Path])
     counts = np.array([[4, 4, 4]])
     genes = ["ENSG00000000010", "ENSG00000000020", "ENSG00000000030"]
     tokens = np.array([model.vocabulary.tokens[gene] for gene in genes])
-    ranked = model.tokenize(sparse.csr_matrix(counts), tokens)[0]
+    ranked = model.tokenize(sparse.csr_matrix(counts), tokens, np.zeros(1, dtype=np.uint64))[0].ids
     assert ranked.tolist() == [model.vocabulary.tokens[gene] for gene in sorted(genes, key=medians.get)]
+
+
+def test_a_folder_called_demo_does_not_hide_the_shipped_one(
+    make_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_checkpoint("demo")
+    monkeypatch.chdir(folder.parent)
+    assert len(load("demo").vocabulary.tokens) == 300
+    assert len(load("./demo").vocabulary.tokens) == 60
+    assert len(load(folder).vocabulary.tokens) == 60

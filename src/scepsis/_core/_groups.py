@@ -40,6 +40,11 @@ class Groups:
         categories = column.astype("category").cat
         return cls(categories.codes.to_numpy().astype(np.int64), tuple(map(str, categories.categories)))
 
+    @property
+    def n_with_rest(self) -> int:
+        """Groups, and one more for cells without a label, so that these count towards the whole."""
+        return len(self.labels) + bool((self.codes < 0).any()) if self.labels else 1
+
     def strata(self, cells: BoolArray) -> pd.DataFrame:
         """Group, slug and number of the chosen cells."""
         import pandas as pd

@@ -30,6 +30,11 @@ GENE_FEATURES = "gene_features"
 RESERVED_SLUGS = ("n_cells", "z", RANDOMIZED, "probability", "uniform_fold", "centered", "position", "cells", "genes")
 
 
+def embedding(family: str) -> str:
+    """Slot of the cells as a model of `family` sees them."""
+    return f"X_{family}"
+
+
 @dataclass(frozen=True)
 class EdgeKeys:
     """Slots that belong to one edges key."""

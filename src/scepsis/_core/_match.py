@@ -196,8 +196,11 @@ def _require_distinct(ids: Sequence[str], tokens: NDArray[np.int32], vocabulary:
         names = [one for one, token in zip(ids, tokens.tolist(), strict=True) if token in repeated]
         msg = (
             f"{slot_of(place)} names {len(repeated)} genes of the vocabulary more than once: {listing(names)}. "
-            "Sum or drop the duplicates first, or load the model with `ensembl_mapping=`, which collapses old ids."
+            "Sum or drop the duplicates first"
         )
+        if vocabulary.kind == "ensembl":
+            msg += ", or load the model with `ensembl_mapping=`, which collapses old ids"
+        msg += "."
         raise ValueError(msg)
 
 
@@ -239,8 +242,9 @@ def _diagnosis(adata: AnnData, model: HasVocabulary, place: str, min_fraction: f
         name, number = better[0]
         text += f"{slot_of(name)} matches {number}: call `scepsis.pp.match_genes(adata, model, gene_ids={name!r})`"
     else:
+        column = ENSEMBL_ID if vocabulary.kind == "ensembl" else "gene_symbol"
         text += (
             f"No column of `adata.var` holds more: put {wanted} into one, for example "
-            f"`adata.var['ensembl_id']`, and call `scepsis.pp.match_genes(adata, model, gene_ids='ensembl_id')`"
+            f"`adata.var[{column!r}]`, and call `scepsis.pp.match_genes(adata, model, gene_ids={column!r})`"
         )
     return text + (", or accept fewer by `min_fraction=`." if n_matched else ".")

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
     from scepsis._core._types import Seed
 
 
@@ -30,3 +34,9 @@ def child(seed: int, *names: object) -> np.random.Generator:
     digest = blake2b("\x1f".join(map(str, names)).encode(), digest_size=16).digest()
     words = np.frombuffer(digest, dtype="<u4").tolist()
     return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=tuple(words)))
+
+
+def cell_seeds(seed: int, names: Iterable[str]) -> NDArray[np.uint64]:
+    """One number per cell that depends on nothing but the seed and the cell's name."""
+    digests = [blake2b(f"{seed}\x1f{name}".encode(), digest_size=8).digest() for name in names]
+    return np.frombuffer(b"".join(digests), dtype="<u8")

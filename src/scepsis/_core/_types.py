@@ -21,6 +21,7 @@ Matrix: TypeAlias = "NDArray[Any] | sparse.csr_matrix | sparse.csc_matrix"
 EdgesLike: TypeAlias = "str | Sequence[str] | pd.DataFrame | Mapping[str, str | pd.DataFrame]"
 Head: TypeAlias = tuple[int, int]
 Scale = Literal["probability", "uniform_fold", "centered"]
+Variant = Literal["cosine", "centroid", "dot"]
 Direction = Literal["source", "target", "mean", "max"]
 LayerRule = Literal["frozen", "nested", "single", "unrecorded"]
 
@@ -43,4 +44,5 @@ __all__ = [
     "Scale",
     "Seed",
     "Sequence",
+    "Variant",
 ]

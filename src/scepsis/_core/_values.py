@@ -10,7 +10,8 @@ import numpy as np
 from scipy import sparse
 
 from scepsis._core._keys import COUNTS, LOGNORM
-from scepsis._core._rows import BLOCK, iter_blocks
+from scepsis._core._partitions import sum_parts
+from scepsis._core._rows import BLOCK, is_dask, iter_blocks, require_rows
 from scepsis._core._validate import check_counts, listing
 
 if TYPE_CHECKING:
@@ -24,6 +25,40 @@ logger = logging.getLogger(__name__)
 TARGET_SUM = 1e4
 
 
+@dataclass
+class Scale:
+    """What values met so far say of their scale; that of parts adds up."""
+
+    any_value: bool = False
+    any_fraction: bool = False
+
+    def see(self, block: sparse.csr_matrix, slot: str) -> None:
+        """Take note of a block, and raise `ValueError` for values below zero."""
+        if not block.data.size:
+            return
+        if block.data.min() < 0:
+            msg = (
+                f"`{slot}` holds negative values, so it looks scaled or corrected, where log-normalised "
+                "values are needed. Put raw counts in `adata.layers['counts']` and call "
+                "`scepsis.pp.lognormalize(adata)`."
+            )
+            raise ValueError(msg)
+        self.any_value = True
+        self.any_fraction = self.any_fraction or bool((block.data != np.rint(block.data)).any())
+
+    def __add__(self, other: Scale) -> Scale:
+        return Scale(self.any_value or other.any_value, self.any_fraction or other.any_fraction)
+
+    def require_log(self, slot: str) -> None:
+        """Raise `ValueError` when all that was met are whole numbers."""
+        if self.any_value and not self.any_fraction:
+            msg = (
+                f"`{slot}` holds whole numbers only, so it looks like raw counts, where log-normalised values are "
+                "needed. Call `scepsis.pp.lognormalize(adata)`, or pass `layer=` if they are elsewhere."
+            )
+            raise ValueError(msg)
+
+
 @dataclass(frozen=True)
 class Values:
     """A cells x genes matrix, and what is done to it on reading."""
@@ -35,6 +70,9 @@ class Values:
     #: Whether blocks are checked to be counts as they are read.
     are_counts: bool = False
 
+    def __post_init__(self) -> None:
+        require_rows(self.matrix, self.slot)
+
     def blocks(self, rows: IntArray, *, size: int = BLOCK) -> Iterator[tuple[IntArray, sparse.csr_matrix]]:
         """Yield ``(rows, block)``: CSR, float64 when log-normalised on the way."""
         for chosen, block in iter_blocks(self.matrix, rows, size=size):
@@ -45,27 +83,19 @@ class Values:
                 raise ValueError(msg)
             yield chosen, block if self.totals is None else lognormalized(block, self.totals[chosen])
 
-    def log_blocks(self, rows: IntArray) -> Iterator[tuple[IntArray, sparse.csr_matrix]]:
-        """Yield ``(rows, block)``, and raise `ValueError` for values that cannot be on a log1p scale."""
-        any_value = any_fraction = False
+    def log_blocks(self, rows: IntArray, scale: Scale | None = None) -> Iterator[tuple[IntArray, sparse.csr_matrix]]:
+        """
+        Yield ``(rows, block)``, and raise `ValueError` for values that cannot be on a log1p scale.
+
+        With a `scale`, whether there are whole numbers only is left to whoever sees all parts.
+        """
+        met = Scale() if scale is None else scale
         for chosen, block in self.blocks(rows):
-            if self.totals is None and block.data.size:
-                if block.data.min() < 0:
-                    msg = (
-                        f"`{self.slot}` holds negative values, so it looks scaled or corrected, where log-normalised "
-                        "values are needed. Put raw counts in `adata.layers['counts']` and call "
-                        "`scepsis.pp.lognormalize(adata)`."
-                    )
-                    raise ValueError(msg)
-                any_value = True
-                any_fraction = any_fraction or bool((block.data != np.rint(block.data)).any())
+            if self.totals is None:
+                met.see(block, self.slot)
             yield chosen, block
-        if any_value and not any_fraction:
-            msg = (
-                f"`{self.slot}` holds whole numbers only, so it looks like raw counts, where log-normalised values are "
-                "needed. Call `scepsis.pp.lognormalize(adata)`, or pass `layer=` if they are elsewhere."
-            )
-            raise ValueError(msg)
+        if scale is None:
+            met.require_log(self.slot)
 
     def dense(self, rows: IntArray, columns: IntArray) -> FloatArray:
         """Cells x genes asked for, as float32."""
@@ -129,7 +159,17 @@ def lognorm(adata: AnnData, layer: str | None = None) -> Values:
 
 def cell_totals(values: Values, n_obs: int) -> FloatArray:
     """Sum of every cell, as float64."""
-    totals = np.zeros(n_obs)
-    for rows, block in values.blocks(np.arange(n_obs), size=8 * BLOCK):
-        totals[rows] = np.asarray(block.sum(axis=1), dtype=np.float64).ravel()
-    return totals
+    rows = np.arange(n_obs)
+    if not is_dask(values.matrix):
+        return _totals(values, rows)
+    parts = [totals for _, totals in sum_parts(values, rows, _totals, _joined)]
+    return np.concatenate([np.zeros(0), *parts])
+
+
+def _totals(values: Values, rows: IntArray) -> FloatArray:
+    sums = [np.asarray(block.sum(axis=1), dtype=np.float64).ravel() for _, block in values.blocks(rows, size=8 * BLOCK)]
+    return np.concatenate([np.zeros(0), *sums])
+
+
+def _joined(first: FloatArray, second: FloatArray) -> FloatArray:
+    return np.concatenate([first, second])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,7 +11,10 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from scepsis._core._types import FloatArray, Head, IntArray, Scale
+    from scepsis.edges._cells import Cell
 
 
 @dataclass(frozen=True)
@@ -23,19 +26,38 @@ class Plan:
     heads: tuple[Head, ...] = ()
     scales: tuple[Scale, ...] = ("probability",)
     n_groups: int = 1
+    #: Positions in the panel of the genes whose rows are kept, ascending; all of them when empty.
+    sources: tuple[int, ...] = ()
 
     @property
     def n_maps(self) -> int:
         return len(self.heads) or len(self.layers)
 
-    def heads_of(self, layer: int) -> list[tuple[int, int]]:
-        """Give ``(map, head)`` for the heads asked for in a layer."""
-        return [(index, head) for index, (at, head) in enumerate(self.heads) if at == layer]
+    @property
+    def n_sources(self) -> int:
+        return len(self.sources) or self.n_genes
+
+    def maps_of(self, layer: int) -> tuple[list[int], list[int]]:
+        """Maps that a layer goes into, and the head that each takes (0, the mean, without heads)."""
+        if not self.heads:
+            return [self.layers.index(layer)], [0]
+        wanted = [(index, head) for index, (at, head) in enumerate(self.heads) if at == layer]
+        return [index for index, _ in wanted], [head for _, head in wanted]
+
+    def row_of_gene(self) -> IntArray:
+        """Row of every gene of the panel among the sources, -1 for none."""
+        rows = np.full(self.n_genes, -1)
+        rows[list(self.sources) or slice(None)] = np.arange(self.n_sources)
+        return rows
 
     @property
     def n_bytes(self) -> int:
         """Memory of the sums and the pair counts."""
-        return self.n_groups * self.n_genes**2 * (8 * self.n_maps * len(self.scales) + 4)
+        return self.n_groups * self.n_sources * self.n_genes * (8 * self.n_maps * len(self.scales) + 4)
+
+    def new_sums(self, device: torch.device | str = "cpu") -> AttentionSums:
+        """Sums over no cells."""
+        return AttentionSums(self, device)
 
 
 class AttentionSums:
@@ -47,29 +69,57 @@ class AttentionSums:
 
     def __init__(self, plan: Plan, device: torch.device | str = "cpu") -> None:
         self.plan = plan
-        n = plan.n_genes
-        self.sums = torch.zeros(plan.n_groups, plan.n_maps, len(plan.scales), n * n, dtype=torch.float64, device=device)
+        shape = (plan.n_groups, len(plan.scales), plan.n_maps, plan.n_sources * plan.n_genes)
+        self.sums = torch.zeros(shape, dtype=torch.float64, device=device)
         #: Single precision counts exactly up to 16 million cells.
-        self.n_cells = torch.zeros(plan.n_groups, n, n, dtype=torch.float32, device=device)
-        self.rank_sum = np.zeros(n)
-        self.rank_n = np.zeros(n, dtype=np.int64)
-        self.n_skipped = 0
-        self.n_truncated = 0
-        self.n_tokens = 0
+        self.n_cells = torch.zeros(plan.n_groups, plan.n_sources, plan.n_genes, dtype=torch.float32, device=device)
+        self.rank_sum = np.zeros(plan.n_genes)
+        self.rank_n = np.zeros(plan.n_genes, dtype=np.int64)
+        #: Cells without tokens, cells cut at the model's length, and tokens.
+        self.totals = np.zeros(3, dtype=np.int64)
 
-    def count(self, genes: Sequence[IntArray], groups: IntArray) -> None:
-        """Count the pairs that are tokens together, for a block of cells."""
-        for group in np.unique(groups):
-            members = [cell for cell, at in zip(genes, groups, strict=True) if at == group]
+    def note(self, cells: Sequence[Cell], n_without_tokens: int, *, causal: bool) -> None:
+        """Everything about a block of cells that does not depend on attention: pairs, ranks, lengths."""
+        self.totals += n_without_tokens, sum(cell.tokens.cut for cell in cells), sum(map(len, cells))
+        for cell in cells:
+            self.rank_sum[cell.genes] += cell.ranks
+            self.rank_n[cell.genes] += 1
+        if causal:
+            self._count_visible(cells)
+        else:
+            self._count_together(cells)
+
+    def _count_together(self, cells: Sequence[Cell]) -> None:
+        sources = list(self.plan.sources) or slice(None)
+        for group in {cell.group for cell in cells}:
+            members = [cell for cell in cells if cell.group == group]
             present = np.zeros((len(members), self.plan.n_genes), dtype=np.float32)
             for row, cell in enumerate(members):
-                present[row, cell] = 1.0
+                present[row, cell.genes] = 1.0
             block = torch.from_numpy(present).to(self.n_cells.device)
-            self.n_cells[int(group)].addmm_(block.T, block)
+            self.n_cells[group].addmm_(block[:, sources].T, block)
 
-    def add(self, group: int, index: int, scale: int, flat: torch.Tensor, block: torch.Tensor) -> None:
-        """Add one cell's panel block at the flat positions of its gene pairs."""
-        self.sums[group, index, scale].index_add_(0, flat, block.reshape(-1).double())
+    def _count_visible(self, cells: Sequence[Cell]) -> None:
+        """Pairs that a causal mask hides never enter the counts."""
+        row_of_gene = self.plan.row_of_gene()
+        for cell in cells:
+            here = np.flatnonzero(row_of_gene[cell.genes] >= 0)
+            visible = torch.from_numpy((cell.ranks[None] <= cell.ranks[here, None]).astype(np.float32))
+            rows, genes = row_of_gene[cell.genes[here]], cell.genes
+            flat = torch.from_numpy((rows[:, None] * self.plan.n_genes + genes).ravel())
+            counts = self.n_cells[cell.group].view(-1)
+            counts.index_add_(0, flat.to(counts.device), visible.view(-1).to(counts.device))
+
+    def add(
+        self, group: int, scale: int, maps: Sequence[int], pairs: torch.Tensor | None, blocks: torch.Tensor
+    ) -> None:
+        """Add one cell's blocks (maps x rows x columns) at the flat positions of their pairs, or at all of them."""
+        for index, block in zip(maps, blocks.reshape(len(maps), -1), strict=True):
+            sums = self.sums[group, scale, index]
+            if pairs is None:
+                sums += block
+            else:
+                sums.index_add_(0, pairs, block.double())
 
     def merge(self, other: AttentionSums) -> None:
         """Add the sums of other cells."""
@@ -80,24 +130,27 @@ class AttentionSums:
         self.n_cells += other.n_cells.to(self.n_cells.device)
         self.rank_sum += other.rank_sum
         self.rank_n += other.rank_n
-        self.n_skipped += other.n_skipped
-        self.n_truncated += other.n_truncated
-        self.n_tokens += other.n_tokens
+        self.totals += other.totals
 
     def pair_counts(self, group: int | None = None) -> IntArray:
-        """Cells behind each pair, of one group or of all."""
+        """Cells behind each pair, of one group or of all; genes x genes, 0 in rows that were not kept."""
         counts = self.n_cells.sum(dim=0) if group is None else self.n_cells[group]
-        return counts.cpu().numpy().astype(np.int32)
+        return self._spread(counts.cpu().numpy().astype(np.int32), 0)
 
     def mean(self, index: int | None, scale: int, group: int | None = None) -> FloatArray:
-        """Mean over the cells of each pair; over all maps without `index`; NaN on the diagonal and where no cell is."""
-        sums = self.sums[:, :, scale] if index is None else self.sums[:, [index], scale]
-        sums = sums if group is None else sums[[group]]
-        total = sums.sum(dim=(0, 1)) / sums.shape[1]
-        n = self.plan.n_genes
-        counts = self.pair_counts(group)
-        result = np.full((n, n), np.nan, dtype=np.float32)
-        np.divide(total.view(n, n).cpu().numpy(), counts, out=result, where=counts > 0, casting="same_kind")
+        """
+        Mean over the cells of each pair, genes x genes, single precision; over all maps without `index`.
+
+        NaN on the diagonal, where no cell is, and in rows that were not kept.
+        """
+        groups = slice(None) if group is None else slice(group, group + 1)
+        maps = slice(None) if index is None else slice(index, index + 1)
+        chosen = self.sums[groups, scale, maps]
+        total = (chosen.sum(dim=(0, 1)) / chosen.shape[1]).view(self.plan.n_sources, self.plan.n_genes).cpu().numpy()
+        counts = self.n_cells[groups].sum(dim=0).cpu().numpy()
+        means = np.full(total.shape, np.nan, dtype=np.float32)
+        np.divide(total, counts, out=means, where=counts > 0, casting="same_kind")
+        result = self._spread(means, np.nan)
         np.fill_diagonal(result, np.nan)
         return result
 
@@ -105,4 +158,11 @@ class AttentionSums:
         """Mean 0-based rank of every gene's token over the cells that have it; NaN for a gene that is never a token."""
         result = np.full(self.plan.n_genes, np.nan, dtype=np.float32)
         np.divide(self.rank_sum, self.rank_n, out=result, where=self.rank_n > 0, casting="same_kind")
+        return result
+
+    def _spread(self, rows: NDArray[Any], fill: float) -> NDArray[Any]:
+        if not self.plan.sources:
+            return rows
+        result = np.full((self.plan.n_genes, self.plan.n_genes), fill, dtype=rows.dtype)
+        result[list(self.plan.sources)] = rows
         return result

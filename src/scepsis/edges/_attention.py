@@ -2,241 +2,221 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from scepsis.edges._accumulate import AttentionSums
+from scepsis.edges._cells import arrange, batches, run_halving
+from scepsis.edges._panel import panel_attention
+from scepsis.edges._readers import from_kernel, from_projections
 from scepsis.edges._scales import scaled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
     from scipy import sparse
 
     from scepsis._core._types import IntArray
-    from scepsis.edges._accumulate import Plan
-    from scepsis.models._protocol import AttentionModel, Batch
+    from scepsis.edges._accumulate import AttentionSums, Plan
+    from scepsis.edges._cells import Cell
+    from scepsis.models import AttentionModel, Batch, Tokens
 
-#: Tokens per batch when no batch size is given: enough to fill the matrix kernels of a CPU.
-_TOKENS_PER_BATCH = 8192
-#: Scores alive at once, so that they stay in cache.
-_SCORES_AT_ONCE = 1 << 18
+#: How far the check of the reading may be off, relative.
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
+_HALF_PRECISION = 5e-2
 
 
-@dataclass(frozen=True)
-class Cell:
-    """Tokens of one cell, those of the panel first and in the panel's order."""
-
-    tokens: NDArray[np.int32]
-    #: Where each token stands in the model's own order.
-    ranks: IntArray
-    #: Positions in the panel of the first tokens.
-    genes: IntArray
-    group: int
-
-
-class _Done(Exception):  # noqa: N818
-    """Raised inside the forward pass once the last layer asked for has been read."""
-
-
-def accumulate_attention(
-    model: AttentionModel,
-    blocks: Iterable[tuple[sparse.csr_matrix, IntArray]],
-    *,
-    tokens: IntArray,
-    panel: IntArray,
-    plan: Plan,
-    batch_size: int | None = None,
-    on_cells: Callable[[int], None] = lambda _: None,
-) -> AttentionSums:
+class Extraction:
     """
-    Sum attention between panel genes over cells.
+    Sums attention between the genes of a panel over the cells it is given.
 
     Parameters
     ----------
     model
         A model behind the protocol.
-    blocks
-        ``(counts, groups)``: cells x genes CSR blocks and the group of each cell.
     tokens
-        Token id of every gene of the blocks, -1 for none.
+        Token id of every gene of the counts, -1 for none.
     panel
         Token id of every gene of the panel; no two alike.
     plan
         What to sum.
     batch_size
-        Cells per forward pass; without it as many as make about 8,192 tokens.
-    on_cells
-        Called with the number of cells just done.
-
-    Returns
-    -------
-    The sums. Before the first batch is used, :func:`check_seams` proves on two of its cells that the modules
-    that are read are those the model computes with.
+        Cells per forward pass; without it as many as make about 8,192 tokens, fewer where memory runs out.
+    kernel
+        Whether the attention kernel's own log sums are used where it tells them. They save normalising rows a second
+        time and change results by rounding only.
     """
-    sums = AttentionSums(plan, model.device)
-    place = np.full(max(int(tokens.max(initial=0)), int(panel.max(initial=0))) + 1, -1)
-    place[panel] = np.arange(len(panel))
-    checked = False
-    for counts, groups in blocks:
-        encoded = model.tokenize(counts, tokens)
-        cells = [_arrange(cell, place, int(group)) for cell, group in zip(encoded, groups, strict=True) if len(cell)]
-        sums.n_skipped += len(encoded) - len(cells)
-        _note(sums, cells, model.max_genes)
-        for members in _batches(cells, batch_size):
-            if not checked:
-                check_seams(model, _batch(model, members[:2]), plan.layers[0])
-                checked = True
-            _run(model, members, sums)
-            on_cells(len(members))
+
+    def __init__(
+        self,
+        model: AttentionModel,
+        *,
+        tokens: IntArray,
+        panel: IntArray,
+        plan: Plan,
+        batch_size: int | None = None,
+        kernel: bool = True,
+    ) -> None:
+        self.model = model
+        self.tokens = tokens
+        self.plan = plan
+        self.batch_size = batch_size
+        self.kernel = kernel
+        self.sums = plan.new_sums(model.device)
+        self._checked = False
+        self._row_of_gene = plan.row_of_gene()
+        self._place = np.full(max(int(tokens.max(initial=0)), int(panel.max(initial=0))) + 1, -1)
+        self._place[panel] = np.arange(len(panel))
+
+    def add(
+        self,
+        counts: sparse.csr_matrix,
+        groups: IntArray,
+        seeds: NDArray[np.uint64],
+        on_cells: Callable[[int], object] = int,
+    ) -> None:
+        """
+        Add a block of cells: raw counts, the group of each cell, and a number of its own for whatever is drawn.
+
+        Before the first batch is used, :func:`check_seams` proves on two of its cells that the modules that are read
+        are those the model computes with.
+        """
+        encoded = self.model.tokenize(counts, self.tokens, seeds)
+        cells = [
+            arrange(cell, self._place, int(group), causal=self.model.causal)
+            for cell, group in zip(encoded, groups, strict=True)
+            if len(cell.ids)
+        ]
+        self.sums.note(cells, len(encoded) - len(cells), causal=self.model.causal)
         on_cells(len(encoded) - len(cells))
-    return sums
+        for members in batches(cells, self.batch_size):
+            if not self._checked:
+                check_seams(self.model, to_batch(self.model, members[:2]), self.plan.layers[0])
+                self._checked = True
+            run_halving(members, partial(self._run, done=set()))
+            on_cells(len(members))
 
+    @torch.no_grad()
+    def _run(self, cells: Sequence[Cell], done: set[tuple[int, int]]) -> None:
+        """Read one batch, but not what is `done`: layer and cell of what was read before memory ran out."""
+        batch = to_batch(self.model, cells)
+        targets = [self._target(cell, batch.offset, n) for cell, n in zip(cells, batch.n_tokens, strict=True)]
 
-def _arrange(tokens: NDArray[np.int32], place: IntArray, group: int) -> Cell:
-    genes = place[tokens]
-    in_panel = np.flatnonzero(genes >= 0)
-    in_panel = in_panel[np.argsort(genes[in_panel])]
-    order = np.concatenate([in_panel, np.flatnonzero(genes < 0)])
-    return Cell(tokens[order], order, genes[in_panel], group)
+        def on_layer(layer: int, query: torch.Tensor, key: torch.Tensor, log_sum: torch.Tensor | None) -> None:
+            for row, (cell, target) in enumerate(zip(cells, targets, strict=True)):
+                if target is not None and (layer, id(cell)) not in done:
+                    self._add(layer, target, query[row], key[row], None if log_sum is None else log_sum[row])
+                    done.add((layer, id(cell)))
 
+        if not (self.kernel and from_kernel(self.model, batch, self.plan.layers, on_layer)):
+            self.kernel = False
+            from_projections(self.model, batch, self.plan.layers, on_layer)
 
-def _note(sums: AttentionSums, cells: Sequence[Cell], max_genes: int) -> None:
-    """Everything about a block of cells that does not depend on attention."""
-    if not cells:
-        return
-    sums.count([cell.genes for cell in cells], np.array([cell.group for cell in cells]))
-    for cell in cells:
-        sums.rank_sum[cell.genes] += cell.ranks[: len(cell.genes)]
-        sums.rank_n[cell.genes] += 1
-        sums.n_tokens += len(cell.tokens)
-        sums.n_truncated += len(cell.tokens) == max_genes
+    def _target(self, cell: Cell, offset: int, n_tokens: int) -> _Target | None:
+        """What every layer reads of one cell, and where it goes; None for a cell without a pair to keep."""
+        device, causal = self.model.device, self.model.causal
+        is_source = self._row_of_gene[cell.genes] >= 0
+        if len(cell.genes) < 2 or not is_source.any():
+            return None
+        # Centring needs every row of the panel, whichever are kept.
+        read = np.ones_like(is_source) if "centered" in self.plan.scales else is_source
+        columns: slice | torch.Tensor = (
+            torch.from_numpy(cell.at + offset).to(device) if causal else slice(offset, offset + len(cell.at))
+        )
+        whole_panel = len(cell.genes) == self.plan.n_genes and bool(is_source.all())
+        source_rows = self._row_of_gene[cell.genes[is_source]]
+        flat = (source_rows[:, None] * self.plan.n_genes + cell.genes).ravel()
+        return _Target(
+            group=cell.group,
+            n_tokens=n_tokens,
+            rows=columns if read.all() else torch.from_numpy(cell.at[read] + offset).to(device),
+            columns=columns,
+            kept=None if is_source[read].all() else torch.from_numpy(is_source[read]).to(device),
+            pairs=None if whole_panel else torch.from_numpy(flat).to(device),
+            n_seen=torch.from_numpy(cell.at[read] + offset + 1).to(device)[:, None] if causal else n_tokens,
+        )
 
-
-def _batches(cells: Sequence[Cell], batch_size: int | None) -> Iterator[list[Cell]]:
-    """Cells of like length together, so that little is padded."""
-    waiting: list[Cell] = []
-    for cell in sorted(cells, key=lambda cell: -len(cell.tokens)):
-        most = batch_size or max(1, _TOKENS_PER_BATCH // len((waiting or [cell])[0].tokens))
-        if len(waiting) >= most:
-            yield waiting
-            waiting = []
-        waiting.append(cell)
-    if waiting:
-        yield waiting
-
-
-def _batch(model: AttentionModel, cells: Sequence[Cell]) -> Batch:
-    return model.batch([cell.tokens for cell in cells], [cell.ranks for cell in cells])
-
-
-@torch.inference_mode()
-def _run(model: AttentionModel, cells: Sequence[Cell], sums: AttentionSums) -> None:
-    batch = _batch(model, cells)
-    n = sums.plan.n_genes
-    places = [torch.from_numpy(cell.genes).to(model.device) for cell in cells]
-    flat = [(genes[:, None] * n + genes).view(-1) for genes in places]
-
-    def read(layer: int, query: torch.Tensor, key: torch.Tensor) -> None:
-        for row, cell in enumerate(cells):
-            if len(cell.genes) > 1:
-                heads = panel_attention(
-                    query[row],
-                    key[row],
-                    batch.n_tokens[row],
-                    len(cell.genes),
-                    n_heads=model.n_heads,
-                    mean=not sums.plan.heads,
-                )
-                _add(sums, layer, cell, heads, flat[row], batch.n_tokens[row])
-
-    with ExitStack() as stack:
-        for layer in sums.plan.layers:
-            stack.enter_context(_tap(model, layer, read, last=layer == max(sums.plan.layers)))
-        try:
-            model.forward(batch)
-        except _Done:
-            return
-
-
-def _add(sums: AttentionSums, layer: int, cell: Cell, heads: torch.Tensor, flat: torch.Tensor, n_tokens: int) -> None:
-    plan = sums.plan
-    wanted = plan.heads_of(layer) if plan.heads else [(plan.layers.index(layer), 0)]
-    for index, head in wanted:
+    def _add(
+        self, layer: int, target: _Target, query: torch.Tensor, key: torch.Tensor, log_sum: torch.Tensor | None
+    ) -> None:
+        plan = self.plan
+        maps, heads = plan.maps_of(layer)
+        if plan.heads:
+            query, key = query[heads], key[heads]
+            log_sum = None if log_sum is None else log_sum[heads]
+        weights = panel_attention(
+            query,
+            key,
+            target.n_tokens,
+            rows=target.rows,
+            columns=target.columns,
+            log_sum=log_sum,
+            causal=self.model.causal,
+            mean=not plan.heads,
+        )
+        refuse_overflow(self.model, weights, f"attention of layer {layer}")
         for position, scale in enumerate(plan.scales):
-            sums.add(cell.group, index, position, flat, scaled(heads[head], scale, n_tokens))
+            blocks = scaled(weights, scale, target.n_seen)
+            blocks = blocks if target.kept is None else blocks[:, target.kept]
+            self.sums.add(target.group, position, maps, target.pairs, blocks)
 
 
-@contextmanager
-def _tap(
-    model: AttentionModel, layer: int, read: Callable[[int, torch.Tensor, torch.Tensor], None], *, last: bool
-) -> Iterator[None]:
-    """Call `read` as soon as a layer has computed its queries and keys; end the pass after the last layer."""
-    seams = model.seams(layer)
-    held: dict[str, torch.Tensor] = {}
+@dataclass(frozen=True)
+class _Target:
+    """What every layer reads of one cell, and where it goes."""
 
-    def catch(name: str) -> Callable[..., None]:
-        def hook(_module: torch.nn.Module, _args: Any, output: torch.Tensor) -> None:
-            held[name] = output
-            if len(held) == 2:
-                read(layer, held.pop("query"), held.pop("key"))
-                if last:
-                    raise _Done
-
-        return hook
-
-    handles = [
-        seams.query.register_forward_hook(catch("query")),
-        seams.key.register_forward_hook(catch("key")),
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    group: int
+    n_tokens: int
+    rows: slice | torch.Tensor
+    columns: slice | torch.Tensor
+    #: Which of the rows that are read are kept; None for all.
+    kept: torch.Tensor | None
+    #: Flat positions of the pairs among the sums; None when the cell has every gene of the panel.
+    pairs: torch.Tensor | None
+    #: Tokens that each row chooses among.
+    n_seen: int | torch.Tensor
 
 
-def panel_attention(
-    query: torch.Tensor, key: torch.Tensor, n_tokens: int, n_panel: int, *, n_heads: int, mean: bool
-) -> torch.Tensor:
-    r"""
-    Attention among the first `n_panel` tokens of one cell, its rows normalised over all `n_tokens`.
-
-    Parameters
-    ----------
-    query, key
-        Tokens x (heads x head size).
-    n_tokens, n_panel
-        Tokens that may be looked at, and tokens of the panel, which come first.
-    n_heads
-        Heads.
-    mean
-        Average over heads.
-
-    Returns
-    -------
-    Heads (or 1) x `n_panel` x `n_panel`: :math:`\operatorname{softmax}_j(q_i \cdot k_j / \sqrt{d})`, single precision
-    or better. Rows are worked on in pieces that fit a cache.
-    """
-    precision = torch.promote_types(query.dtype, torch.float32)
-    size = query.shape[-1] // n_heads
-    q = query[:n_panel].view(n_panel, n_heads, size).transpose(0, 1).to(precision) * size**-0.5
-    k = key[:n_tokens].view(n_tokens, n_heads, size).permute(1, 2, 0).to(precision).contiguous()
-    result = torch.empty(1 if mean else n_heads, n_panel, n_panel, dtype=precision, device=query.device)
-    step = max(1, _SCORES_AT_ONCE // (n_heads * n_tokens))
-    for start in range(0, n_panel, step):
-        probabilities = torch.softmax(torch.matmul(q[:, start : start + step], k), dim=-1)[..., :n_panel]
-        result[:, start : start + step] = probabilities.mean(0, keepdim=True) if mean else probabilities
-    return result
+def accumulate_attention(
+    model: AttentionModel,
+    blocks: Iterable[tuple[sparse.csr_matrix, IntArray, NDArray[np.uint64]]],
+    *,
+    tokens: IntArray,
+    panel: IntArray,
+    plan: Plan,
+    batch_size: int | None = None,
+    kernel: bool = True,
+    on_cells: Callable[[int], object] = int,
+) -> AttentionSums:
+    """Sum over blocks of cells; see :class:`Extraction` for what is asked and given."""
+    extraction = Extraction(model, tokens=tokens, panel=panel, plan=plan, batch_size=batch_size, kernel=kernel)
+    for counts, groups, seeds in blocks:
+        extraction.add(counts, groups, seeds, on_cells)
+    return extraction.sums
 
 
-@torch.inference_mode()
+def refuse_overflow(model: AttentionModel, values: torch.Tensor, what: str) -> None:
+    """Raise `FloatingPointError` where half precision gave what is no number."""
+    if model.dtype == torch.float16 and not values.isfinite().all():
+        msg = (
+            f"The {what} of {model.name!r} is not a number: half precision overflows there. "
+            "Load the model with `dtype='bfloat16'` or `dtype='float32'`."
+        )
+        raise FloatingPointError(msg)
+
+
+def to_batch(model: AttentionModel, cells: Sequence[Cell]) -> Batch:
+    """Cells as the model takes them."""
+    tokens: list[Tokens] = [cell.tokens for cell in cells]
+    return model.batch(tokens, [cell.order for cell in cells])
+
+
+@torch.no_grad()
 def check_seams(model: AttentionModel, batch: Batch, layer: int) -> None:
     """
     Prove on a few cells that what is read is what the model computes with.
@@ -262,11 +242,16 @@ def check_seams(model: AttentionModel, batch: Batch, layer: int) -> None:
     if missing:
         msg = f"Layer {layer} of {model.name!r} never ran its {', '.join(sorted(missing))}: attention cannot be read."
         raise RuntimeError(msg)
-    tolerance = _TOLERANCE.get(model.dtype, 5e-2)
+    tolerance = _TOLERANCE.get(model.dtype, _HALF_PRECISION)
+    query, key = model.heads(layer, seen["query"], seen["key"], batch)
     for row, n in enumerate(batch.n_tokens):
-        attention = panel_attention(seen["query"][row], seen["key"][row], n, n, n_heads=model.n_heads, mean=False)
+        everything = slice(0, n)
+        attention = panel_attention(
+            query[row], key[row], n, rows=everything, columns=everything, causal=model.causal, mean=False
+        )
         off_one = float((attention.sum(-1) - 1).abs().max())
-        value = seen["value"][row, :n].view(n, model.n_heads, -1).transpose(0, 1).to(attention.dtype)
+        value = seen["value"][row, :n].view(n, -1, model.head_size).transpose(0, 1).to(attention.dtype)
+        value = value.repeat_interleave(model.n_heads // len(value), dim=0)
         context = (attention @ value).transpose(0, 1).reshape(n, -1)
         actual = seen["context"][row, :n].to(attention.dtype)
         off_context = float((context - actual).abs().max() / actual.abs().max().clamp_min(1e-12))

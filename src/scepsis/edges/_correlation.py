@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -16,52 +18,102 @@ if TYPE_CHECKING:
 _BLOCK = 2048
 
 
+@dataclass
+class PairMoments:
+    """
+    Products of all pairs of columns about their means, in 64 bits; those of disjoint sets of cells add up.
+
+    Sets are joined by ``S = S_a + S_b + d d' n_a n_b / (n_a + n_b)``, ``d`` the difference of means, so that no large
+    squares cancel.
+    """
+
+    n: int
+    mean: FloatArray
+    products: FloatArray
+    lowest: FloatArray
+    highest: FloatArray
+
+    @classmethod
+    def zeros(cls, n_genes: int) -> PairMoments:
+        """Moments of no cells."""
+        extremes = np.full(n_genes, np.inf), np.full(n_genes, -np.inf)
+        return cls(0, np.zeros(n_genes), np.zeros((n_genes, n_genes)), *extremes)
+
+    @classmethod
+    def of(cls, blocks: Iterable[sparse.csr_matrix]) -> PairMoments:
+        """Moments of the cells of all blocks, of which there is at least one, read in 32 bits."""
+        rest = iter(blocks)
+        first = next(rest)
+        moments = cls.zeros(first.shape[1])
+        for block in chain([first], rest):
+            for start in range(0, block.shape[0], _BLOCK):
+                moments._see(block[start : start + _BLOCK].astype(np.float32))
+        return moments
+
+    def _see(self, block: sparse.csr_matrix) -> None:
+        n_new = block.shape[0]
+        # The last row is what joining adds: products of it with itself are the joining term.
+        dense = np.empty((n_new + 1, block.shape[1]))
+        dense[:-1] = block.toarray()
+        cells = dense[:-1]
+        self.lowest, self.highest = np.minimum(self.lowest, cells.min(0)), np.maximum(self.highest, cells.max(0))
+        mean = cells.mean(0)
+        cells -= mean
+        dense[-1] = (mean - self.mean) * np.sqrt(self.n * n_new / (self.n + n_new))
+        self.products += dense.T @ dense
+        self.mean = self.mean + (mean - self.mean) * (n_new / (self.n + n_new))
+        self.n += n_new
+
+    def __add__(self, other: PairMoments) -> PairMoments:
+        n = self.n + other.n
+        difference = other.mean - self.mean
+        joining = np.outer(difference, difference)
+        joining *= self.n * other.n / max(n, 1)
+        joining += self.products
+        joining += other.products
+        return PairMoments(
+            n,
+            self.mean + difference * (other.n / max(n, 1)),
+            joining,
+            np.minimum(self.lowest, other.lowest),
+            np.maximum(self.highest, other.highest),
+        )
+
+    def correlation(self) -> FloatArray:
+        """
+        Pearson's correlation, genes x genes, float32.
+
+        NaN on the diagonal, and in row and column of a gene that is the same in all cells.
+        """
+        scale = np.sqrt(np.diag(self.products))
+        scale[self.lowest == self.highest] = np.nan
+        result = self.products / scale[:, None]
+        result /= scale[None, :]
+        np.clip(result, -1, 1, out=result)
+        np.fill_diagonal(result, np.nan)
+        return result.astype(np.float32)
+
+
 def correlation(blocks: Iterable[sparse.csr_matrix], method: Literal["spearman", "pearson"]) -> FloatArray:
     """
-    Correlate all pairs of genes over the cells of all blocks.
+    Correlate all pairs of genes over the cells of all blocks; see :meth:`PairMoments.correlation` for the result.
 
     Parameters
     ----------
     blocks
-        Cells x genes, CSR, in turn. They are held together in their sparse form, in 32 bits.
+        Cells x genes, CSR, in turn; read in 32 bits.
     method
-        ``"spearman"`` replaces values by average ranks first.
-
-    Returns
-    -------
-    numpy.ndarray
-        Genes x genes, float32, accumulated in float64; NaN on the diagonal, and in row and column of a gene that is
-        the same in all cells.
+        ``"spearman"`` replaces values by average ranks first, for which all blocks are held together, sparse.
     """
-    columns = sparse.vstack([block.astype(np.float32) for block in blocks], format="csc")
-    constant = _is_constant(columns)
     if method == "spearman":
-        columns = _ranked(columns)
-    cells = columns.tocsr()
-    del columns
-    centre = np.asarray(cells.sum(axis=0, dtype=np.float64)).ravel() / cells.shape[0]
-    products = np.zeros((cells.shape[1], cells.shape[1]))
-    for start in range(0, cells.shape[0], _BLOCK):
-        dense = cells[start : start + _BLOCK].toarray().astype(np.float64)
-        dense -= centre
-        products += dense.T @ dense
-    scale = np.sqrt(np.diag(products))
-    scale[constant] = np.nan
-    products /= scale[:, None]
-    products /= scale[None, :]
-    np.clip(products, -1, 1, out=products)
-    np.fill_diagonal(products, np.nan)
-    return products.astype(np.float32)
+        columns = sparse.vstack([block.astype(np.float32) for block in blocks], format="csc")
+        blocks = [_ranked(columns).tocsr()]
+    return PairMoments.of(blocks).correlation()
 
 
 def correlation_bytes(n_cells: int, n_genes: int) -> int:
     """Memory that `correlation` takes: products, result, a dense block, sparse copies (of up to a third non-zero)."""
-    return 12 * n_genes**2 + 12 * min(_BLOCK, n_cells) * n_genes + 8 * n_cells * n_genes
-
-
-def _is_constant(columns: sparse.csc_matrix) -> np.ndarray:
-    lowest, highest = (extreme(axis=0).toarray().ravel() for extreme in (columns.min, columns.max))
-    return np.asarray(lowest == highest)
+    return 16 * n_genes**2 + 12 * min(_BLOCK, n_cells) * n_genes + 8 * n_cells * n_genes
 
 
 def _ranked(columns: sparse.csc_matrix) -> sparse.csc_matrix:

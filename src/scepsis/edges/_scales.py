@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from scepsis._core._types import Scale
 
 
-def scaled(block: torch.Tensor, scale: Scale, n_tokens: int) -> torch.Tensor:
+def scaled(block: torch.Tensor, scale: Scale, n_tokens: int | torch.Tensor) -> torch.Tensor:
     """
     Put a panel block of one cell on a scale.
 

@@ -1,5 +1,6 @@
 from ._load import load
-from ._protocol import AttentionModel, Batch, Seams, Vocabulary
+from ._protocol import AttentionModel, Batch, Seams, Tokens, Vocabulary
 from ._randomize import randomize
+from ._register import register
 
-__all__ = ["AttentionModel", "Batch", "Seams", "Vocabulary", "load", "randomize"]
+__all__ = ["AttentionModel", "Batch", "Seams", "Tokens", "Vocabulary", "load", "randomize", "register"]

@@ -39,8 +39,25 @@ class Vocabulary:
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """One cell as a model reads it, special tokens left out."""
+
+    #: Gene tokens, in the model's own order.
+    ids: NDArray[np.int32]
+    #: Expression of each token, for families that carry it beside the gene.
+    values: NDArray[np.float32] | None = None
+    #: Whether the cell has more genes than the model takes, so that some are left out.
+    cut: bool = False
+
+
+@dataclass(frozen=True)
 class Batch:
-    """Cells as a model takes them. Tokens of a cell may stand in any order: their ranks travel beside them."""
+    """
+    Cells as a model takes them.
+
+    Where attention does not depend on the order of tokens (every family that is not causal), a cell's genes may stand
+    in any order, their ranks beside them; genes come first, specials last.
+    """
 
     #: Cells x tokens, padded on the right.
     ids: torch.Tensor
@@ -48,6 +65,10 @@ class Batch:
     positions: torch.Tensor
     #: Tokens that attention may look at, per cell, specials included.
     n_tokens: list[int]
+    #: Cells x tokens, expression, for families that carry it.
+    values: torch.Tensor | None = None
+    #: Where in a row the first gene stands; 0 unless the model is causal and begins with a special token.
+    offset: int = 0
 
     @property
     def mask(self) -> torch.Tensor:
@@ -62,7 +83,7 @@ class Batch:
 class Seams:
     """The modules of one layer where attention and MLP can be read or changed."""
 
-    #: Linear maps whose outputs are cells x tokens x (heads x head size), heads contiguous.
+    #: Linear maps of hidden states; :meth:`AttentionModel.heads` makes heads of what `query` and `key` give.
     query: torch.nn.Module
     key: torch.nn.Module
     value: torch.nn.Module
@@ -78,7 +99,8 @@ class AttentionModel(Protocol):
     A transformer over genes.
 
     Every family behind :func:`scepsis.models.load` offers this, and nothing else is asked of it: extraction
-    hooks the modules that `seams` names and runs `forward`.
+    hooks the modules that `seams` names and runs `forward`. A family that can read cells in more than one way may
+    say in a dictionary `encoding` which it was; it is recorded with the edges.
     """
 
     family: str
@@ -95,6 +117,8 @@ class AttentionModel(Protocol):
     max_genes: int
     #: Whether a token sees only tokens at or before its own rank.
     causal: bool
+    #: Whether a cell is embedded by its ``<cls>`` token; by the mean over its gene tokens otherwise.
+    cls_pooling: bool
 
     @property
     def device(self) -> torch.device: ...
@@ -102,18 +126,42 @@ class AttentionModel(Protocol):
     @property
     def dtype(self) -> torch.dtype: ...
 
-    def tokenize(self, counts: sparse.csr_matrix, tokens: NDArray[np.integer[Any]]) -> list[NDArray[np.int32]]:
-        """Gene tokens of every cell, in the model's own order, without specials."""
+    def tokenize(
+        self, counts: sparse.csr_matrix, tokens: NDArray[np.integer[Any]], seeds: NDArray[np.uint64]
+    ) -> list[Tokens]:
+        """
+        Encode cells x genes raw counts.
+
+        `tokens` is the token id of every gene, -1 for none; `seeds` is one number per cell, for whatever a family
+        draws, so that a cell's tokens do not depend on the cells around it.
+        """
         ...
 
-    def batch(self, cells: Sequence[NDArray[np.int32]], ranks: Sequence[NDArray[np.integer[Any]]]) -> Batch:
-        """Put cells together; `ranks` is where each token stands in the order of `tokenize`; specials go last."""
+    def batch(self, cells: Sequence[Tokens], orders: Sequence[NDArray[np.integer[Any]]]) -> Batch:
+        """Put cells together, the tokens of each in the order given (a permutation of the model's own)."""
         ...
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Hidden states after the last layer, cells x tokens x width, in evaluation mode without gradients."""
         ...
 
+    def heads(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, batch: Batch
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Queries and keys as attention multiplies them, cells x heads x tokens x head size.
+
+        From the outputs of the layer's query and key maps: heads split, rotated where the family rotates, shared
+        key heads repeated. Their product is divided by the root of the head size.
+        """
+        ...
+
     def seams(self, layer: int) -> Seams:
         """Modules of a layer, 0-based."""
         ...
+
+
+def split_heads(projected: torch.Tensor, n_heads: int) -> torch.Tensor:
+    """Cells x tokens x (heads x head size) to cells x heads x tokens x head size."""
+    n_cells, n_tokens, width = projected.shape
+    return projected.view(n_cells, n_tokens, n_heads, width // n_heads).transpose(1, 2)

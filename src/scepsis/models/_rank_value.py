@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import sparse
+
+from scepsis.models._by_token import sum_by_token
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy import sparse
 
 
 def rank_value_encode(
@@ -39,15 +41,7 @@ def rank_value_encode(
         by token id, so the result does not depend on the order of genes in the matrix (the published tokenizer
         leaves ties to an unstable sort).
     """
-    known = np.flatnonzero(tokens >= 0)
-    ids, column = np.unique(tokens[known], return_inverse=True)
-    to_token = sparse.csr_matrix(
-        (np.ones(len(known)), (known, column)),
-        shape=(counts.shape[1], len(ids)),
-    )
-    summed = sparse.csr_matrix(counts.astype(np.float64) @ to_token)
-    summed.eliminate_zeros()
-    summed.sort_indices()
+    ids, summed = sum_by_token(counts, tokens)
     score = summed.data / medians[ids[summed.indices]]
     cells = []
     for start, stop in zip(summed.indptr[:-1], summed.indptr[1:], strict=True):

@@ -1,8 +1,9 @@
 from ._add_edges import add_edges
+from ._embed_cells import embed_cells
 from ._gene_features import gene_features
 from ._lognormalize import lognormalize
 from ._match_genes import match_genes
 from ._select_cells import select_cells
 from ._select_panel import select_panel
 
-__all__ = ["add_edges", "gene_features", "lognormalize", "match_genes", "select_cells", "select_panel"]
+__all__ = ["add_edges", "embed_cells", "gene_features", "lognormalize", "match_genes", "select_cells", "select_panel"]

@@ -167,8 +167,14 @@ def group_moments(
     n_genes
         Genes in all.
     """
-    members = membership(groups, n_cells)
-    moments = Moments.zeros(len(groups), n_genes)
+    return member_moments(blocks, membership(groups, n_cells), n_genes=n_genes)
+
+
+def member_moments(
+    blocks: Iterable[tuple[IntArray, sparse.csr_matrix]], members: sparse.csr_matrix, *, n_genes: int
+) -> Moments:
+    """Moments of each group, `members` saying of every cell (a row) which groups (columns) it is in."""
+    moments = Moments.zeros(members.shape[1], n_genes)
     for rows, block in blocks:
         contiguous = len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows)
         moments.add(block, (members[rows[0] : rows[-1] + 1] if contiguous else members[rows]).tocsc())

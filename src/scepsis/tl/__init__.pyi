@@ -1,6 +1,13 @@
 from ._edges._attention_edges import attention_edges
 from ._edges._correlation_edges import correlation_edges
+from ._edges._value_weighted_edges import value_weighted_edges
 from ._response._perturbation_auroc import perturbation_auroc
 from ._response._perturbation_effects import perturbation_effects
 
-__all__ = ["attention_edges", "correlation_edges", "perturbation_auroc", "perturbation_effects"]
+__all__ = [
+    "attention_edges",
+    "correlation_edges",
+    "perturbation_auroc",
+    "perturbation_effects",
+    "value_weighted_edges",
+]

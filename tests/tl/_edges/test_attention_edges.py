@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import anndata as ad
@@ -27,20 +28,34 @@ def run(adata: Any, model: Any, **options: Any) -> Any:
     return sps.tl.attention_edges(adata, model, show_progress_bar=False, **options)
 
 
-def by_hand(adata: ad.AnnData, model: Any, layers: list[int], cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over layers and cells, from the network's own eager attention, one cell at a time."""
-    import torch
+def eager_twin(model: Any) -> Any:
+    """The same network with attention that is computed eagerly, and so can be asked for."""
     from transformers import BertModel
 
-    eager = BertModel(model.network.config, add_pooling_layer=False).eval()
-    eager.load_state_dict(model.network.state_dict())
-    eager.set_attn_implementation("eager")
+    twin = BertModel(deepcopy(model.network.config), add_pooling_layer=False).eval()
+    twin.load_state_dict(model.network.state_dict())
+    twin.set_attn_implementation("eager")
+    return twin
+
+
+def eager_attention(twin: Any, ids: np.ndarray) -> list[np.ndarray]:
+    """Attention of one cell by layer: heads x tokens x tokens."""
+    import torch
+
+    with torch.no_grad():
+        attention = twin(torch.tensor([ids.tolist()]), output_attentions=True).attentions
+    return [layer[0].numpy() for layer in attention]
+
+
+def by_hand(adata: ad.AnnData, model: Any, layers: list[int], cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over layers and cells, from eager attention, one cell at a time."""
+    eager = eager_twin(model)
     sums, n = np.zeros((2, adata.n_vars, adata.n_vars))
-    for cell in model.tokenize(sparse.csr_matrix(adata.X[cells]), np.arange(adata.n_vars) + 2):
-        with torch.no_grad():
-            attention = eager(torch.tensor([cell.tolist()]), output_attentions=True).attentions
-        square = np.ix_(cell - 2, cell - 2)
-        sums[square] += np.mean([attention[layer][0].mean(0).numpy() for layer in layers], axis=0)
+    seeds = np.zeros(len(cells), dtype=np.uint64)
+    for tokens in model.tokenize(sparse.csr_matrix(adata.X[cells]), np.arange(adata.n_vars) + 2, seeds):
+        attention = eager_attention(eager, tokens.ids)
+        square = np.ix_(tokens.ids - 2, tokens.ids - 2)
+        sums[square] += np.mean([attention[layer].mean(0) for layer in layers], axis=0)
         n[square] += 1
     mean = np.where(n > 0, sums / np.maximum(n, 1), np.nan)
     np.fill_diagonal(mean, np.nan)
@@ -332,3 +347,130 @@ def test_memory_does_not_grow_with_the_genes_outside_the_panel(controls: ad.AnnD
     with pytest.raises(MemoryError, match=r"30 x 30 genes"):
         run(controls, small_model, memory_limit=10_000)
     run(controls, small_model, memory_limit=200_000)
+
+
+def test_sources_keep_their_rows_alone(controls: ad.AnnData, small_model: Any) -> None:
+    heads = [(layer, head) for layer in range(3) for head in range(4)]
+    whole = run(controls, small_model, heads=heads, copy=True)
+    run(controls, small_model, heads=heads, sources=["G10", "G2"])
+    rows = [controls.var_names.get_loc(name) for name in ("G2", "G10")]
+    for key in ("attention", "attention_L2H3", "attention_n_cells"):
+        found, expected = (unpack(data.varp[key], np.arange(60))[0] for data in (controls, whole))
+        np.testing.assert_allclose(found[rows], expected[rows], rtol=1e-6)
+        others = np.setdiff1d(np.arange(60), rows)
+        assert not np.nan_to_num(found[others]).any()
+    assert sparse.issparse(controls.varp["attention"])
+    assert controls.uns["attention"]["params"]["sources"] == ["G10", "G2"]
+    with pytest.raises(ValueError, match=r"'G1'.*force"):
+        run(controls, small_model, heads=heads, sources=["G1", "G2"])
+    needed = 12 * 30 * 30 * 8
+    with pytest.raises(MemoryError, match="sources"):
+        run(controls, small_model, heads=heads, memory_limit=needed)
+    run(controls, small_model, heads=heads, sources=["G2"], memory_limit=needed)
+
+
+class Killed(BaseException):
+    """Nothing catches it."""
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(
+    make_screen: Callable[..., ad.AnnData], small_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scepsis._core._model_runs.CELLS_AT_ONCE", 40)
+    monkeypatch.setattr("scepsis.edges._checkpoint._OVERHEAD", 1e9)  # write after every block
+    options = {"scale": ("probability", "centered"), "layers": [0, 2], "groupby": "batch"}
+    whole = run(make_screen(), small_model, **options, copy=True)
+    file, adata = tmp_path / "sums.safetensors", make_screen()
+    forward, calls = type(small_model).forward, [0]
+
+    def mortal(self: Any, batch: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 5:
+            raise Killed
+        return forward(self, batch)
+
+    monkeypatch.setattr(type(small_model), "forward", mortal)
+    with pytest.raises(Killed):
+        run(adata, small_model, **options, checkpoint=file)
+    assert file.is_file()
+    assert not list(tmp_path.glob("*.unfinished"))
+    assert "attention" not in adata.varp
+    calls[0] = 100
+    run(adata, small_model, **options, checkpoint=file)
+    assert calls[0] - 100 < 8, "cells of the checkpoint are not run again"
+    for key in whole.varp:
+        np.testing.assert_array_equal(unpack(adata.varp[key])[0], unpack(whole.varp[key])[0])
+    np.testing.assert_array_equal(adata.var["attention_position"], whole.var["attention_position"])
+
+    for other in ({"layers": [0, 1]}, {"rng": 1}, {"scale": "centered"}, {"mask_obs": adata.obs["batch"] == "a"}):
+        changed = {**options, **{key: np.asarray(v) if key == "mask_obs" else v for key, v in other.items()}}
+        with pytest.raises(ValueError, match="belongs to another run"):
+            run(adata, small_model, **changed, checkpoint=file)
+    with pytest.raises(ValueError, match="belongs to another run"):
+        run(adata, sps.models.randomize(small_model), **options, checkpoint=file)
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
+        run(adata, small_model, **options, checkpoint=file)
+    with pytest.raises(FileNotFoundError, match="folder that does not exist"):
+        run(adata, small_model, **options, checkpoint=tmp_path / "nowhere" / "file")
+
+
+def test_a_run_that_is_killed_while_writing_leaves_the_last_whole_file(
+    make_screen: Callable[..., ad.AnnData], small_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import safetensors.torch
+
+    monkeypatch.setattr("scepsis._core._model_runs.CELLS_AT_ONCE", 40)
+    monkeypatch.setattr("scepsis.edges._checkpoint._OVERHEAD", 1e9)
+    save, calls = safetensors.torch.save_file, [0]
+
+    def torn(tensors: Any, path: Path, metadata: Any) -> None:
+        calls[0] += 1
+        if calls[0] == 3:
+            path.write_bytes(b"half a file")
+            raise Killed
+        save(tensors, path, metadata=metadata)
+
+    monkeypatch.setattr(safetensors.torch, "save_file", torn)
+    file, adata = tmp_path / "sums", make_screen()
+    with pytest.raises(Killed):
+        run(adata, small_model, checkpoint=file)
+    run(adata, small_model, checkpoint=file)
+    whole = run(make_screen(), small_model, copy=True)
+    np.testing.assert_array_equal(adata.varp["attention"], whole.varp["attention"])
+
+
+@pytest.mark.real_data
+def test_real_cells_at_full_length(data_dir: Path, make_checkpoint: Callable[..., Path]) -> None:
+    """Whole transcriptomes, the published first-generation dictionaries, cells cut at 2,048 tokens."""
+    folder = make_checkpoint(n_genes=25_424, n_layers=2, n_heads=2, width=16, positions=2048, sigma=0.2)
+    dictionaries = {
+        "token_dictionary": data_dir / "geneformer" / "token_dictionary.json",
+        "gene_medians": data_dir / "geneformer" / "gene_median_dictionary.json",
+    }
+    model = sps.models.load(folder, **dictionaries)
+    backed = ad.read_h5ad(data_dir / "cells" / "scmixology_lung_lines_5batches.h5ad", backed="r")
+    cells = backed[::100].to_memory()
+    backed.file.close()
+    sps.pp.select_panel(cells, model, n_top_genes=300)
+    run(cells, model)
+    params = cells.uns["attention"]["params"]
+    assert params["n_cells_truncated"] > 0
+    assert params["mean_tokens"] <= 2048
+    panel = np.flatnonzero(cells.var["edge_panel"])
+    found, genes = unpack(cells.varp["attention"], panel)
+    place = {model.vocabulary.tokens[name]: index for index, name in enumerate(cells.var_names[panel])}
+    tokens = np.array([model.vocabulary.tokens.get(name, -1) for name in cells.var_names])
+    seeds = np.zeros(cells.n_obs, dtype=np.uint64)
+    sums, n = np.zeros((2, len(genes), len(genes)))
+    eager = eager_twin(model)
+    for cell in model.tokenize(sparse.csr_matrix(cells.X), tokens, seeds):
+        at = np.flatnonzero([token in place for token in cell.ids])
+        rows = [place[token] for token in cell.ids[at]]
+        square = np.ix_(rows, rows)
+        attention = eager_attention(eager, cell.ids)
+        sums[square] += np.mean([layer.mean(0)[np.ix_(at, at)] for layer in attention], axis=0)
+        n[square] += 1
+    expected = np.where(n > 0, sums / np.maximum(n, 1), np.nan)
+    np.fill_diagonal(expected, np.nan)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-7)

@@ -1,42 +1,31 @@
 from __future__ import annotations
 
-import logging
-import warnings
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scepsis._core._edge_slots import pack, provenance
-from scepsis._core._groups import Groups
 from scepsis._core._keys import EdgeKeys
 from scepsis._core._match import tokens_for
-from scepsis._core._memory import require_memory
-from scepsis._core._progress import progress_bar
+from scepsis._core._model_runs import warn_of_few_genes
 from scepsis._core._resolve import choose_cells, choose_genes, resolve
 from scepsis._core._rng import resolve_seed
 from scepsis._core._store import record, write
 from scepsis._core._validate import require_positive
-from scepsis._core._values import counts
-from scepsis.tl._edges._request import Maps, resolve_layer_rule, resolve_scales
+from scepsis.tl._edges._request import Maps, resolve_groups, resolve_layer_rule, resolve_scales
+from scepsis.tl._edges._run import Run, owned_panel, source_positions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from anndata import AnnData
-    from scipy import sparse
 
-    from scepsis._core._match import Match
+    from scepsis._core._groups import Groups
     from scepsis._core._resolve import Choice
     from scepsis._core._types import Data, Head, IntArray, LayerRule, Mask, Scale, Seed
-    from scepsis.edges._accumulate import AttentionSums, Plan
+    from scepsis.edges._accumulate import AttentionSums
     from scepsis.models import AttentionModel
-
-logger = logging.getLogger(__name__)
-#: Cells read and tokenised at a time.
-_CELLS_AT_ONCE = 256
-#: Below this share of the vocabulary, ranks no longer mean what they meant in training.
-_FEW_GENES = 0.2
 
 
 def attention_edges(
@@ -52,7 +41,9 @@ def attention_edges(
     key_added: str = "attention",
     layer_rule: LayerRule | None = None,
     mod: str | None = None,
+    sources: Sequence[str] | None = None,
     batch_size: int | None = None,
+    checkpoint: str | Path | None = None,
     memory_limit: int | None = None,
     show_progress_bar: bool = True,
     rng: Seed = 0,
@@ -67,7 +58,9 @@ def attention_edges(
         a^{(c,h)}_{ij} = \frac{\exp(q_i \cdot k_j / \sqrt d)}{\sum_{m \in c} \exp(q_i \cdot k_m / \sqrt d)},
 
     where the sum in the denominator runs over **all** tokens of the cell, special ones included. Row `i` is the
-    gene that attends (query, **source**), column `j` the gene attended to (key, **target**).
+    gene that attends (query, **source**), column `j` the gene attended to (key, **target**). In a causal model a gene
+    sees itself and the genes ranked before it: :math:`C_{ij}` are then the cells in which `i` comes after `j`, and
+    the sum runs over what `i` sees.
 
     Cells are streamed: hooks on the query and key projections see one layer at a time, the panel's block of one cell
     is added to a running sum, and layers above the last one asked for are not run. Memory does not grow with cells.
@@ -94,10 +87,10 @@ def attention_edges(
     scale
         ``"probability"`` is :math:`a_{ij}`. It mostly measures depth and co-detection: with few tokens every weight
         is larger, and an *untrained* model reaches a rank correlation above .5 with co-expression by it.
-        ``"uniform_fold"`` multiplies by the number of tokens of the cell, so that 1 is indifference.
+        ``"uniform_fold"`` multiplies by the number of tokens that the gene sees, so that 1 is indifference.
         ``"centered"`` is :math:`\log a_{ij}` less the cell's own row and column effects (least squares without the
-        diagonal), which no depth and no popularity of a key survives. In a tuple the first goes to `key_added`, each
-        further one, from the same pass, to ``<key_added>_<scale>``.
+        diagonal), which no depth and no popularity of a key survives; a causal model has none. In a tuple the first
+        goes to `key_added`, each further one, from the same pass, to ``<key_added>_<scale>``.
     key_added
         Name of the result.
     layer_rule
@@ -106,8 +99,15 @@ def attention_edges(
         ``"single"`` and a subset as ``"unrecorded"``.
     mod
         Modality, for MuData.
+    sources
+        Genes of the panel whose rows alone are read and stored. With `heads` it makes scores of hundreds of heads
+        affordable: memory is heads x sources x panel.
     batch_size
-        Cells per forward pass. Changes results by less than 1e-6 of their size.
+        Cells per forward pass; without it as many as make about 8,192 tokens, halved where memory runs out. Changes
+        results by rounding only, about 1e-6 of their size.
+    checkpoint
+        File that the sums are written to every so often, whole or not at all. A run that was stopped goes on from
+        there when called again in the same way; a file of another run is refused. Delete it once results are safe.
     memory_limit
         Bytes that sums and results may take; a quarter of the machine's memory when not given.
     show_progress_bar
@@ -138,7 +138,7 @@ def attention_edges(
     ------
     ValueError
         Values that are no counts, genes of another namespace, layers or heads that do not exist, a panel without
-        genes of the vocabulary.
+        genes of the vocabulary, a scale that a causal model does not have.
     MemoryError
         What was asked for would not fit; nothing is computed.
     RuntimeError
@@ -158,150 +158,42 @@ def attention_edges(
     >>> adata.varp["attention"].shape
     (300, 300)
     """
+    from scepsis.edges._accumulate import Plan
+
     data = adata.copy() if copy else adata
     target = resolve(data, mod)
-    scales = resolve_scales(scale)
+    scales = resolve_scales(model, scale)
     maps = Maps.of(model, layers, heads)
     rule = resolve_layer_rule(model, maps, layer_rule)
     seed = resolve_seed(rng)
     if batch_size is not None:
         require_positive(batch_size, argument="batch_size")
-    groups = _groups(target, groupby, named=layers is not None or heads is not None)
+    groups = resolve_groups(target, groupby, named=layers is not None or heads is not None)
     cells = choose_cells(target, mask_obs)
     genes = choose_genes(target, mask_var)
     match = tokens_for(target, model)
-    panel = _panel(match, genes)
-    plan = _plan(len(panel), maps, scales, groups)
-    _require_fit(plan, target.n_vars, memory_limit)
-    _warn_of_few_genes(match, model)
+    panel = owned_panel(match, genes)
+    rows = source_positions(target, panel, sources)
+    plan = Plan(len(panel), maps.layers, maps.heads, scales, groups.n_with_rest, rows)
+    run = Run(target, model, cells, groups, match, panel, plan, seed, batch_size)
+    run.require_fit(memory_limit)
+    warn_of_few_genes(match, model)
 
-    sums = _extract(target, model, cells, groups, match, panel, plan, batch_size, show=show_progress_bar)
+    sums = run.extract(checkpoint=checkpoint, show=show_progress_bar)
 
     keys = EdgeKeys(key_added)
     params = record(
         method="attention",
-        model=model.name,
-        family=model.family,
-        model_fingerprint=model.fingerprint,
-        vocabulary_hash=model.vocabulary.hash,
-        gene_ids=match.gene_ids,
-        layers=list(maps.layers),
         heads=[list(head) for head in maps.heads] or None,
         groupby=groupby,
-        causal=model.causal,
-        dtype=str(model.dtype).removeprefix("torch."),
         signed=False,
         layer_rule=rule,
-        batch_size=batch_size,
-        seed=seed,
-        torch_version=version("torch"),
-        transformers_version=version("transformers"),
-        n_cells_without_tokens=sums.n_skipped,
-        n_cells_truncated=sums.n_truncated,
-        mean_tokens=sums.n_tokens / max(1, int(cells.mask.sum()) - sums.n_skipped),
+        sources=None if sources is None else sorted(target.var_names[panel[list(rows)]]),
+        **run.record(sums),
         **provenance(target, cells, genes, cells_name=keys.cells, genes_name=keys.genes),
     )
     _write(target, keys, sums, panel, maps, groups, scales, params, cells, genes)
     return data if copy else None
-
-
-def _groups(adata: AnnData, groupby: str | None, *, named: bool) -> Groups:
-    if groupby is None:
-        return Groups.none(adata.n_obs)
-    if not named:
-        msg = "With `groupby`, name the `layers` (or `heads`) to store: every group gets a matrix for each."
-        raise ValueError(msg)
-    return Groups.read(adata, groupby)
-
-
-def _panel(match: Match, genes: Choice) -> IntArray:
-    """Genes of the panel that own a token."""
-    panel = genes.index[match.owner[genes.index]]
-    if len(panel) < 2:
-        msg = (
-            f"Only {len(panel)} of the {int(genes.mask.sum())} panel genes are in the model's vocabulary. "
-            "Choose the panel with the model: `scepsis.pp.select_panel(adata, model)`."
-        )
-        raise ValueError(msg)
-    if len(panel) < int(genes.mask.sum()):
-        logger.info("%d panel genes are not in the vocabulary", int(genes.mask.sum()) - len(panel))
-    return panel
-
-
-def _plan(n_genes: int, maps: Maps, scales: tuple[Scale, ...], groups: Groups) -> Plan:
-    from scepsis.edges._accumulate import Plan
-
-    # Cells without a label count towards the whole, in a group of their own.
-    n_groups = len(groups.labels) + bool((groups.codes < 0).any()) if groups.labels else 1
-    return Plan(n_genes, maps.layers, maps.heads, scales, n_groups)
-
-
-def _require_fit(plan: Plan, n_vars: int, memory_limit: int | None) -> None:
-    n_networks = (plan.n_groups + (plan.n_groups > 1)) * len(plan.scales) * (plan.n_maps + (plan.n_maps > 1))
-    per_pair = 4 if 2 * plan.n_genes**2 >= n_vars**2 else 8
-    stored = n_networks * min(plan.n_genes**2 * per_pair, n_vars**2 * 4)
-    what = f"{plan.n_maps} {'heads' if plan.heads else 'layers'} x {plan.n_genes} x {plan.n_genes} genes"
-    if plan.n_groups > 1:
-        what += f" x {plan.n_groups} groups"
-    if len(plan.scales) > 1:
-        what += f" x {len(plan.scales)} scales"
-    require_memory(
-        plan.n_bytes + stored,
-        memory_limit,
-        what=f"Attention of {what}",
-        remedy=f"Ask for fewer {'`heads`' if plan.heads else '`layers`'}, scales or groups, or a smaller panel "
-        "(`scepsis.pp.select_panel(adata, model, n_top_genes=...)`).",
-    )
-
-
-def _warn_of_few_genes(match: Match, model: AttentionModel) -> None:
-    n_known, n_all = int(match.owner.sum()), len(model.vocabulary.tokens)
-    if n_known < _FEW_GENES * n_all:
-        warnings.warn(
-            f"`adata` has {n_known:,} of the {n_all:,} genes that {model.name!r} knows. Genes are ranked among those "
-            "present, so cells look different from those of training; keep all measured genes in `adata` where you "
-            "can, and choose the panel with `scepsis.pp.select_panel`.",
-            UserWarning,
-            stacklevel=3,
-        )
-
-
-def _extract(
-    adata: AnnData,
-    model: AttentionModel,
-    cells: Choice,
-    groups: Groups,
-    match: Match,
-    panel: IntArray,
-    plan: Plan,
-    batch_size: int | None,
-    *,
-    show: bool,
-) -> AttentionSums:
-    from scepsis.edges._attention import accumulate_attention
-
-    codes = np.where(groups.codes < 0, plan.n_groups - 1, groups.codes)
-
-    def blocks() -> Iterator[tuple[sparse.csr_matrix, IntArray]]:
-        for rows, block in counts(adata).blocks(cells.index, size=_CELLS_AT_ONCE):
-            yield block, codes[rows]
-
-    with progress_bar(total=int(cells.mask.sum()), desc=f"attention of {model.name}", unit="cell", show=show) as bar:
-        sums = accumulate_attention(
-            model,
-            blocks(),
-            tokens=match.tokens,
-            panel=match.tokens[panel],
-            plan=plan,
-            batch_size=batch_size,
-            on_cells=bar.update,
-        )
-    if sums.n_skipped == int(cells.mask.sum()):
-        msg = "No cell has a gene of the model's vocabulary: there is nothing to attend to."
-        raise ValueError(msg)
-    if sums.n_skipped:
-        logger.warning("%d cells have no gene of the vocabulary and were left out", sums.n_skipped)
-    return sums
 
 
 def _write(

@@ -1,17 +1,29 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+import numpy as np
 
 from scepsis._core._edge_slots import pack, provenance, superseded
 from scepsis._core._keys import EdgeKeys
 from scepsis._core._memory import require_memory
+from scepsis._core._partitions import sum_log_parts
 from scepsis._core._resolve import choose_cells, choose_genes, resolve
+from scepsis._core._rows import is_dask
 from scepsis._core._store import record, write
 from scepsis._core._validate import require_choice, require_key
 from scepsis._core._values import lognorm
 
 if TYPE_CHECKING:
-    from scepsis._core._types import Data, Mask
+    from collections.abc import Iterable, Iterator
+
+    from scipy import sparse
+
+    from scepsis._core._types import Data, FloatArray, IntArray, Mask
+    from scepsis._core._values import Values
+    from scepsis.edges._correlation import PairMoments
+
+    Blocks: TypeAlias = Iterable[tuple[IntArray, sparse.csr_matrix]]
 
 Method = Literal["spearman", "pearson"]
 
@@ -81,7 +93,10 @@ def correlation_edges(
 
     Notes
     -----
-    Values are held sparse, in 32 bits, and multiplied in 64 bits in blocks of cells: time grows with cells x panel².
+    Values are read in 32 bits and multiplied in 64 bits in blocks of cells: time grows with cells x panel². Ranks
+    need whole columns, so for Spearman the panel of the chosen cells is held in memory, sparse. Of a dask array,
+    chunks are worked on where dask has them: for Pearson they give the products of all pairs, which add up, for
+    Spearman the panel's values, which are ranked here.
 
     Examples
     --------
@@ -101,7 +116,7 @@ def correlation_edges(
     genes = choose_genes(target, mask_var)
     values = lognorm(target, layer)
 
-    from scepsis.edges._correlation import correlation, correlation_bytes
+    from scepsis.edges._correlation import correlation_bytes
 
     require_memory(
         correlation_bytes(len(cells.index), len(genes.index)),
@@ -109,8 +124,7 @@ def correlation_edges(
         what=f"Correlation of {len(genes.index)} genes in {len(cells.index)} cells",
         remedy="Choose a smaller panel: `scepsis.pp.select_panel(adata, n_top_genes=...)`.",
     )
-    panel = (block[:, genes.index] for _, block in values.log_blocks(cells.index))
-    matrix = correlation(panel, method)
+    matrix = _correlation(values, cells.index, genes.index, method)
 
     params = record(
         method=method,
@@ -130,3 +144,27 @@ def correlation_edges(
         uns={keys.key: {"params": params, "edges_keys": [keys.key]}},
     )
     return data if copy else None
+
+
+def _correlation(values: Values, cells: IntArray, genes: IntArray, method: Method) -> FloatArray:
+    from scepsis.edges._correlation import correlation
+
+    if not is_dask(values.matrix):
+        return correlation(_panel_values(values.log_blocks(cells), genes), method)
+    if method == "pearson":
+        return sum_log_parts(values, cells, _pair_moments, shared=(genes,)).correlation()
+    return correlation(sum_log_parts(values, cells, _panel_list, shared=(genes,)), method)
+
+
+def _panel_values(blocks: Blocks, genes: IntArray) -> Iterator[sparse.csr_matrix]:
+    return (block[:, genes].astype(np.float32) for _, block in blocks)
+
+
+def _panel_list(blocks: Blocks, genes: IntArray) -> list[sparse.csr_matrix]:
+    return list(_panel_values(blocks, genes))
+
+
+def _pair_moments(blocks: Blocks, genes: IntArray) -> PairMoments:
+    from scepsis.edges._correlation import PairMoments
+
+    return PairMoments.of(_panel_values(blocks, genes))

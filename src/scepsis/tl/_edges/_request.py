@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
+from scepsis._core._groups import Groups
 from scepsis._core._types import LayerRule, Scale
 from scepsis._core._validate import listing, require_choice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from anndata import AnnData
 
     from scepsis._core._keys import EdgeKeys
     from scepsis._core._types import Head
@@ -63,7 +66,7 @@ def _require_distinct(items: Sequence[object], argument: str) -> None:
         raise ValueError(msg)
 
 
-def resolve_scales(scale: Scale | tuple[Scale, ...]) -> tuple[Scale, ...]:
+def resolve_scales(model: AttentionModel, scale: Scale | tuple[Scale, ...]) -> tuple[Scale, ...]:
     scales = (scale,) if isinstance(scale, str) else tuple(scale)
     for one in scales:
         require_choice(one, get_args(Scale), argument="scale")
@@ -71,6 +74,12 @@ def resolve_scales(scale: Scale | tuple[Scale, ...]) -> tuple[Scale, ...]:
         msg = f"`scale` is empty; it takes {listing(get_args(Scale))}, or several in a tuple."
         raise ValueError(msg)
     _require_distinct(scales, "scale")
+    if model.causal and "centered" in scales:
+        msg = (
+            f"`scale='centered'` needs every pair of a cell's genes, but {model.name!r} is causal: no gene sees those "
+            "ranked after it, so rows and columns have no effects of their own to remove. Use 'uniform_fold'."
+        )
+        raise ValueError(msg)
     return scales
 
 
@@ -79,3 +88,13 @@ def resolve_layer_rule(model: AttentionModel, maps: Maps, rule: LayerRule | None
         require_choice(rule, get_args(LayerRule), argument="layer_rule")
         return rule
     return "single" if not maps.heads and len(maps.layers) == model.n_layers else "unrecorded"
+
+
+def resolve_groups(adata: AnnData, groupby: str | None, *, named: bool) -> Groups:
+    """Groups of an ``obs`` column, or all cells together."""
+    if groupby is None:
+        return Groups.none(adata.n_obs)
+    if not named:
+        msg = "With `groupby`, name the `layers` (or `heads`) to store: every group gets a matrix for each."
+        raise ValueError(msg)
+    return Groups.read(adata, groupby)

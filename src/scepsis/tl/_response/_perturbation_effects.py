@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,9 +15,11 @@ from scepsis._core._edge_slots import provenance
 from scepsis._core._hashing import hash_array, hash_strings
 from scepsis._core._keys import EDGE_CELLS, EffectKeys
 from scepsis._core._labels import perturbed_genes, read_labels
+from scepsis._core._partitions import sum_log_parts
 from scepsis._core._progress import progress_bar
 from scepsis._core._resolve import Choice, choose_cells, resolve
 from scepsis._core._rng import resolve_seed
+from scepsis._core._rows import is_dask
 from scepsis._core._store import record, write
 from scepsis._core._validate import require_choice, require_key, require_positive
 from scepsis._core._values import lognorm
@@ -30,6 +33,7 @@ from scepsis.stats._effects import (
     null_splits,
     run_contrasts,
 )
+from scepsis.stats._moments import member_moments, membership
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -154,6 +158,7 @@ def perturbation_effects(
     -----
     One pass over the cells sums what the t tests need, so time and memory follow the stored values and
     perturbations x genes; Mann-Whitney ranks the cells anew for each perturbation and keeps them in memory.
+    Of a dask array, the sums are made chunk by chunk where dask has the chunks.
     Splits share their control cells, so their false calls are not independent of each other.
 
     Examples
@@ -248,9 +253,16 @@ def _calls(
     values: Values, contrasts: Contrasts, rule: CallRule, shape: tuple[int, int], *, show: bool
 ) -> Iterator[Calls]:
     """Give the calls of every perturbation, then of every null split, one at a time."""
-    blocks = values.log_blocks(contrasts.cells(shape[0]))
+    cells = contrasts.cells(shape[0])
+    moments = None
+    if is_dask(values.matrix) and rule.test != "mannwhitney":
+        members = membership(contrasts.groups, shape[0])
+        moments = sum_log_parts(
+            values, cells, partial(member_moments, n_genes=shape[1]), arguments=lambda rows: (members[rows],)
+        )
+    blocks = values.log_blocks(cells)
     with progress_bar(total=len(contrasts), desc="perturbation effects", unit="contrast", show=show) as bar:
-        for found in run_contrasts(contrasts, blocks, rule, n_cells=shape[0], n_genes=shape[1]):
+        for found in run_contrasts(contrasts, blocks, rule, n_cells=shape[0], n_genes=shape[1], moments=moments):
             bar.update()
             yield found
 

@@ -1,0 +1,134 @@
+"""Queries, keys and contexts as a model computes them, layer by layer: from its attention kernel or its projections."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch.utils._python_dispatch import TorchDispatchMode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import torch
+
+    from scepsis.models import AttentionModel, Batch
+
+#: Attention kernels that also give the logarithm of each row's sum, and where in their results it stands.
+_KERNELS = {
+    "aten._scaled_dot_product_flash_attention_for_cpu": 1,
+    "aten._scaled_dot_product_flash_attention": 1,
+    "aten._scaled_dot_product_cudnn_attention": 1,
+}
+
+
+class OnLayer(Protocol):
+    """Takes a layer's queries and keys (cells x heads x tokens x size) and, if known, the rows' log sums."""
+
+    def __call__(self, layer: int, query: torch.Tensor, key: torch.Tensor, log_sum: torch.Tensor | None) -> None: ...
+
+
+class _Done(Exception):  # noqa: N818
+    """Raised inside the forward pass once the last layer asked for has been read."""
+
+
+def from_projections(model: AttentionModel, batch: Batch, layers: Sequence[int], on_layer: OnLayer) -> bool:
+    """
+    Read a batch through hooks on the query and key maps. Works with every attention kernel; gives no log sums.
+
+    Layers above the last one asked for are not run.
+    """
+    with ExitStack() as stack:
+        for layer in layers:
+            held: dict[str, torch.Tensor] = {}
+
+            def catch(name: str, layer: int = layer, held: dict[str, torch.Tensor] = held) -> Callable[..., None]:
+                def hook(_module: torch.nn.Module, _args: Any, output: torch.Tensor) -> None:
+                    held[name] = output
+                    if len(held) == 2:
+                        on_layer(layer, *model.heads(layer, held.pop("query"), held.pop("key"), batch), None)
+                        if layer == max(layers):
+                            raise _Done
+
+                return hook
+
+            seams = model.seams(layer)
+            stack.callback(seams.query.register_forward_hook(catch("query")).remove)
+            stack.callback(seams.key.register_forward_hook(catch("key")).remove)
+        try:
+            model.forward(batch)
+        except _Done:
+            return True
+    return False
+
+
+class _Listener(TorchDispatchMode):
+    """Hears the attention kernels that run, and what they give."""
+
+    def __init__(self, hear: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.hear = hear
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        position = _KERNELS.get(func.name().replace("::", ".").split(".default")[0])
+        if position is not None:
+            self.hear(args[0], args[1], result[position])
+        return result
+
+
+def from_kernel(model: AttentionModel, batch: Batch, layers: Sequence[int], on_layer: OnLayer) -> bool:
+    """
+    Read a batch from the attention kernel's own queries, keys and log sums: no row is normalised a second time.
+
+    Gives False, having read nothing, when the model's attention runs through no kernel that tells its log sums.
+    Layers above the last one asked for are not run beyond their attention.
+    """
+    current: list[int] = []
+    heard: list[int] = []
+
+    def hear(query: torch.Tensor, key: torch.Tensor, log_sum: torch.Tensor) -> None:
+        if not current or not log_sum.numel():
+            return
+        layer = current.pop()
+        if key.shape[1] < query.shape[1]:  # the kernel repeats the heads that several queries share
+            key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
+        on_layer(layer, query, key, log_sum[..., : query.shape[2]])
+        heard.append(layer)
+        if layer == max(layers):
+            raise _Done
+
+    with ExitStack() as stack:
+        for layer in layers:
+            hook = model.seams(layer).query.register_forward_hook(lambda *_, layer=layer: current.append(layer))
+            stack.callback(hook.remove)
+        stack.enter_context(_Listener(hear))
+        try:
+            model.forward(batch)
+        except _Done:
+            return True
+    if heard:
+        msg = f"{model.name!r} ran a readable attention kernel in layers {heard} but not in all of {list(layers)}."
+        raise RuntimeError(msg)
+    return False
+
+
+def from_outputs(
+    model: AttentionModel, batch: Batch, layers: Sequence[int], on_layer: Callable[[int, torch.Tensor], None]
+) -> None:
+    """
+    Read the heads' contexts (cells x tokens x heads times size) as they go into each layer's output projection.
+
+    Layers above the last one asked for are not run, nor is what follows its attention.
+    """
+    with ExitStack() as stack:
+        for layer in layers:
+
+            def catch(_module: torch.nn.Module, args: tuple[torch.Tensor, ...], layer: int = layer) -> None:
+                on_layer(layer, args[0])
+                if layer == max(layers):
+                    raise _Done
+
+            stack.callback(model.seams(layer).output.register_forward_pre_hook(catch).remove)
+        with suppress(_Done):
+            model.forward(batch)
