@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from scepsis.stats._auroc import placements
+from scepsis.stats._auroc import auroc, placements
 from scepsis.stats._order import Order, Ranked
 
 
@@ -93,3 +93,39 @@ def test_the_same_row_many_times_is_sorted_once_with_the_same_result() -> None:
     one, other = Ranked(Order.of(view), positive, valid), Ranked(Order.of(view.copy()), positive, valid)
     np.testing.assert_array_equal(one.auroc, other.auroc)
     np.testing.assert_array_equal(one.influence(), other.influence())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_of_every_kind_are_in_order(dtype: type) -> None:
+    tiny = np.finfo(dtype).smallest_subnormal
+    row = np.array([0.0, -0.0, 1, -1, tiny, -tiny, np.inf, -np.inf, np.nan, 1e30, -1e30, 1, 1.5, -1.5], dtype=dtype)
+    row = np.random.default_rng(0).permutation(np.tile(row, 3))
+    order = Order.of(np.stack([row, row[::-1]]))
+    for ranked in (
+        np.nan_to_num(np.stack([row, row[::-1]]), nan=np.inf, posinf=np.inf, neginf=-np.inf)
+        .ravel()[order.pair]
+        .reshape(2, -1)
+    ):
+        assert (np.diff(ranked[np.isfinite(ranked)]) >= 0).all()
+        assert (ranked[:3] == -np.inf).all()
+        assert (ranked[-6:] == np.inf).all()
+    # one step for each distinct value, both zeros being one, NaN with the infinite ones
+    assert np.diff(order.first).tolist() == [len(np.unique(row[~np.isnan(row)]))] * 2
+
+
+def test_groups_of_targets_are_ranked_on_their_own() -> None:
+    scores, positive, valid = _data(5, 6)
+    group = np.random.default_rng(0).integers(-1, 4, size=60)
+    found = Ranked(Order.of(scores), positive, valid).auroc_within(group, 4)
+    for number in range(4):
+        alone = auroc(placements(scores, positive, valid & (group == number)))
+        np.testing.assert_allclose(found[:, number], alone, rtol=0, atol=1e-14)
+
+
+def test_missing_scores_are_zero() -> None:
+    scores, positive, valid = _data(6, 5)
+    scores -= 2  # negative, zero and positive ones
+    missing = np.isnan(scores) & (np.random.default_rng(0).random(scores.shape) < 0.8)
+    found = Ranked(Order.of(scores), positive, valid).auroc_filled(scores, missing, positive)
+    expected = auroc(placements(np.nan_to_num(scores), positive, valid | missing))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -62,7 +64,14 @@ def test_frequency_leaves_out_all_perturbations_of_the_same_gene() -> None:
         for t in range(15):
             others = [labels[h, t] for h in range(8) if group[h] != group[g] and labels[h, t] >= 0]
             expected = np.mean(others) if others else np.nan
-            np.testing.assert_allclose(found[g, t], expected, atol=1e-12)
+            np.testing.assert_allclose(found[g, t], expected, atol=1e-7)
+
+
+def test_frequencies_are_tied_exactly_when_they_are_equal() -> None:
+    counts = np.array([(k, n) for n in range(1, 300) for k in range(n + 1)])
+    exact = {Fraction(int(k), int(n)) for k, n in counts}
+    assert len(np.unique(counts[:, 0].astype(np.float32) / counts[:, 1].astype(np.float32))) == len(exact)
+    assert np.float32(2047 / 2048) != np.float32(2046 / 2047)
 
 
 def test_equal_frequencies_are_tied() -> None:

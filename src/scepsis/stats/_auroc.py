@@ -51,11 +51,6 @@ class Placements:
         result[some] = tied[first] == (self.n_pos + self.n_neg)[some]
         return result
 
-    def half_wins(self) -> IntArray:
-        """Twice the number of pairs of each row in which the positive has the higher score, ties counting one."""
-        twice = self.negatives_below + self.negatives_to
-        return np.bincount(self.row, twice, minlength=len(self.n_pos)).astype(np.int64)
-
     def mean(self, values: FloatArray) -> FloatArray:
         """Mean over the positives of each row; NaN for rows with one class only."""
         total = np.bincount(self.row, weights=values, minlength=len(self.n_pos))
@@ -125,18 +120,19 @@ def auroc(placed: Placements) -> FloatArray:
 
     Mann-Whitney's :math:`U / (n_+ n_-)` with average ranks. Sums are of whole numbers, hence exact.
     """
-    halves = placed.half_wins()
+    halves = np.bincount(placed.row, placed.negatives_below + placed.negatives_to, minlength=len(placed.n_pos))
     pairs = placed.n_pos * placed.n_neg
     area: FloatArray = np.divide(halves, 2 * pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
     return area
 
 
 def mann_whitney(positives: FloatArray, negatives: FloatArray) -> float:
-    """AUROC of one ranking, given the scores of either class; NaN if one is empty."""
+    """AUROC of one ranking, given the scores of either class (negatives are sorted in place); NaN if one is empty."""
     if not len(positives) or not len(negatives):
         return np.nan
-    ranked, needles = np.sort(negatives), np.sort(positives)
-    twice = ranked.searchsorted(needles).sum() + ranked.searchsorted(needles, "right").sum()
+    values, counts = np.unique(positives, return_counts=True)
+    negatives.sort()
+    twice = counts @ (negatives.searchsorted(values) + negatives.searchsorted(values, "right"))
     return float(twice) / (2 * len(positives) * len(negatives))
 
 

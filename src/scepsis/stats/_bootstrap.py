@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from scepsis._core._types import FloatArray
 
 #: Counts held at a time.
-BLOCK = 1 << 21
+BLOCK = 1 << 17
 
 
 def bootstrap_means(values: FloatArray, n_boot: int, rng: np.random.Generator) -> FloatArray:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scepsis.stats._auroc import Placements, auroc
+from scepsis.stats._auroc import Placements
 
 if TYPE_CHECKING:
     from scepsis._core._types import BoolArray, FloatArray, IntArray
@@ -47,11 +47,8 @@ class Order:
         """
         n_rows, n_columns = scores.shape
         distinct = scores[:1] if scores.strides[0] == 0 else scores
-        numbers = distinct.copy()
-        np.copyto(numbers, np.inf, where=np.isnan(distinct))  # sorting positions is many times slower with NaN
-        pair = np.argsort(numbers, axis=1)
+        pair, ranked = _ascending(distinct)
         pair += n_columns * np.arange(len(distinct))[:, None]
-        ranked = numbers.ravel().take(pair)
         is_first = np.ones(ranked.shape, dtype=bool)
         np.not_equal(ranked[:, 1:], ranked[:, :-1], out=is_first[:, 1:])
         number = np.cumsum(is_first)
@@ -68,6 +65,24 @@ class Order:
         return cls(pair, bounds, step, first)
 
 
+def _ascending(scores: FloatArray) -> tuple[IntArray, IntArray | FloatArray]:
+    """Columns of every row in ascending order of the scores, and something that is equal where those are."""
+    numbers = scores + scores.dtype.type(0)  # a copy, without negative zeros
+    np.copyto(numbers, np.inf, where=np.isnan(scores))  # sorting positions is many times slower with NaN
+    if scores.dtype != np.float32:
+        order = np.argsort(numbers, axis=1)
+        return order, numbers.ravel().take(order + scores.shape[1] * np.arange(len(scores))[:, None])
+    # Half as long as a sort of positions: read as integers that ascend with them, the scores are sorted with the
+    # column in the lower half of each number.
+    bits = numbers.view(np.int32)
+    bits ^= (bits >> 31) & 0x7FFFFFFF
+    packed = bits.astype(np.int64)
+    packed <<= 32
+    packed |= np.arange(scores.shape[1])
+    packed.sort(axis=1)
+    return packed & 0xFFFFFFFF, packed >> 32
+
+
 class Ranked:
     """Some pairs of a block, ranked by its order."""
 
@@ -79,30 +94,41 @@ class Ranked:
         self._pairs = np.flatnonzero(positive & valid)
         self._step = order.step.take(self._pairs)
         self._row = self._pairs // valid.shape[1]
-        #: Positives and negatives before every step, and in all.
-        n_steps = len(order.bounds) - 1
-        self._positives = _before(np.bincount(self._step, minlength=n_steps))
-        self._negatives = _before(self._negative.ravel().take(order.pair)).take(order.bounds)
+        negatives = _before(self._negative.ravel().take(order.pair)).take(order.bounds)
+        of_rows = negatives.take(order.first)
+        self.n_pos: IntArray = np.bincount(self._row, minlength=len(valid))
+        self.n_neg: IntArray = np.diff(of_rows)
+        self._below = negatives.take(self._step) - of_rows.take(self._row)
+        self._upto = negatives.take(self._step + 1) - of_rows.take(self._row)
+
+    @cached_property
+    def _positives(self) -> IntArray:
+        """Positives before every step, and in all."""
+        return _before(np.bincount(self._step, minlength=len(self._order.bounds) - 1))
 
     @cached_property
     def placements(self) -> Placements:
         """Where the positives stand."""
-        step, first, row = self._step, self._order.first, self._row
-        positives, negatives = self._positives.take(first), self._negatives.take(first)
+        before = self._positives.take(self._order.first).take(self._row)
         return Placements(
-            row=row,
-            negatives_below=self._negatives.take(step) - negatives.take(row),
-            negatives_to=self._negatives.take(step + 1) - negatives.take(row),
-            positives_below=self._positives.take(step) - positives.take(row),
-            positives_to=self._positives.take(step + 1) - positives.take(row),
-            n_pos=np.diff(positives),
-            n_neg=np.diff(negatives),
+            row=self._row,
+            negatives_below=self._below,
+            negatives_to=self._upto,
+            positives_below=self._positives.take(self._step) - before,
+            positives_to=self._positives.take(self._step + 1) - before,
+            n_pos=self.n_pos,
+            n_neg=self.n_neg,
         )
+
+    @cached_property
+    def _halves(self) -> IntArray:
+        """Half wins of the positives of every row."""
+        return np.bincount(self._row, self._below + self._upto, minlength=len(self._valid)).astype(np.int64)
 
     @cached_property
     def auroc(self) -> FloatArray:
         """AUROC of every row."""
-        return auroc(self.placements)
+        return _ratio(self._halves, self.n_pos * self.n_neg)
 
     def auroc_filled(self, scores: FloatArray, missing: BoolArray, positive: BoolArray) -> FloatArray:
         """
@@ -110,38 +136,47 @@ class Ranked:
 
         Who has a score meets the missing ones at 0, and those meet each other in ties: counts by sign are enough.
         """
-        placed = self.placements
         missing_pos, missing_neg = _per_row(missing & positive), _per_row(missing & ~positive)
         have_pos, have_neg = self._valid & positive, self._negative
-        halves = placed.half_wins() + missing_pos * missing_neg
+        halves = self._halves + missing_pos * missing_neg
         halves += missing_neg * (_per_row(have_pos & (scores > 0)) + _per_row(have_pos & (scores >= 0)))
         halves += missing_pos * (_per_row(have_neg & (scores < 0)) + _per_row(have_neg & (scores <= 0)))
-        return _ratio(halves, (placed.n_pos + missing_pos) * (placed.n_neg + missing_neg))
+        return _ratio(halves, (self.n_pos + missing_pos) * (self.n_neg + missing_neg))
 
     def auroc_within(self, group: IntArray, n_groups: int) -> FloatArray:
         """
         AUROC among the targets of each group alone, rows x groups.
 
-        `group` numbers the columns, -1 for those in none. Steps are numbered anew by group, then row, then score, so
-        that one sort of small numbers ranks every group of every row.
+        `group` numbers the columns, -1 for those in none; at most 127 groups. Negatives are counted by group along
+        every row, several groups in the bits of one number.
         """
-        n_rows, n_steps = len(self._valid), len(self._order.bounds) - 1
-        offset = n_steps * np.where(group < 0, n_groups, group)
-        numbers = (offset + self._order.step.reshape(self._valid.shape)).ravel()
-        narrow = np.int32 if (n_groups + 1) * n_steps < 2**31 else np.int64
-        negatives = np.sort(numbers.take(np.flatnonzero(self._negative)).astype(narrow))
-        bounds = np.append(n_steps * np.arange(n_groups)[:, None] + self._order.first[:-1], n_groups * n_steps)
-        edges = negatives.searchsorted(bounds.astype(narrow))
+        n_rows, n_columns = self._valid.shape
+        code = np.where(group < 0, n_groups, group).astype(np.uint8)
+        codes = code | (~self._negative).view(np.uint8) << 7  # whoever is no negative counts nowhere
+        codes = codes.ravel().take(self._order.pair)
+        groups = group.take(self._pairs % n_columns)
+        inside = groups >= 0
+        row, groups, step = self._row[inside], groups[inside], self._step[inside]
+        first, last = self._order.bounds.take(step), self._order.bounds.take(step + 1) - 1
 
-        groups = group[self._pairs % len(group)]
-        cell = groups * n_rows + self._row
-        needles = numbers.take(self._pairs).astype(narrow)
-        ascending = np.argsort(needles)[: np.count_nonzero(groups >= 0)]  # those in no group come last
-        cell, needles = cell[ascending], needles[ascending]
-        twice = negatives.searchsorted(needles) + negatives.searchsorted(needles, "right") - 2 * edges[cell]
-        n_pos = np.bincount(cell, minlength=n_groups * n_rows)
-        halves = np.bincount(cell, twice, minlength=n_groups * n_rows).astype(np.int64)
-        return _ratio(halves, n_pos * np.diff(edges)).reshape(n_groups, n_rows).T
+        n_bits = int(np.bincount(code, minlength=n_groups)[:n_groups].max(initial=1)).bit_length()
+        mask, per_number = (1 << n_bits) - 1, 63 // n_bits
+        n_neg = np.empty((n_rows, n_groups), dtype=np.int64)
+        halves = np.empty(len(row), dtype=np.int64)
+        for start in range(0, n_groups, per_number):
+            counted = np.arange(start, min(start + per_number, n_groups))
+            unit = np.zeros(256, dtype=np.int64)
+            unit[counted] = 1 << n_bits * (counted - start)
+            upto = np.cumsum(unit.take(codes).reshape(n_rows, n_columns), axis=1)
+            n_neg[:, counted] = upto[:, -1:] >> n_bits * (counted - start) & mask
+            here = np.flatnonzero((groups >= start) & (groups <= counted[-1]))
+            shift = n_bits * (groups[here] - start)
+            below = upto.ravel().take(first[here]) - unit.take(codes.take(first[here]))
+            halves[here] = (below >> shift & mask) + (upto.ravel().take(last[here]) >> shift & mask)
+        cell = row * n_groups + groups
+        n_pos: IntArray = np.bincount(cell, minlength=n_rows * n_groups)
+        wins = np.bincount(cell, halves, minlength=n_rows * n_groups).astype(np.int64)
+        return _ratio(wins, n_pos * n_neg.ravel()).reshape(n_rows, n_groups)
 
     def influence(self) -> FloatArray:
         r"""
@@ -151,10 +186,10 @@ class Ranked:
         n the size of t's own class, :math:`\phi_t = \sqrt{n/(n-1)}\,(V_t - \mathrm{AUROC})/n`. Within a row the
         values sum to 0 and their squares to DeLong's variance of the AUROC. Rows with one class only are 0.
         """
-        placed, first = self.placements, self._order.first
+        first = self._order.first
         defined = ~np.isnan(self.auroc)
         area = np.where(defined, self.auroc, 0.0)
-        n_pos, n_neg = np.where(defined, placed.n_pos, 1), np.where(defined, placed.n_neg, 1)
+        n_pos, n_neg = np.where(defined, self.n_pos, 1), np.where(defined, self.n_neg, 1)
         of_pos, of_neg = (np.where(defined, _weight(n), 0.0) for n in (n_pos, n_neg))
         # all pairs as if they were negatives: one minus the share of positives below, ties one half
         slope = -of_neg / (2 * n_pos)
@@ -163,7 +198,7 @@ class Ranked:
         of_step = np.repeat(level, n_steps)
         of_step += np.repeat(slope, n_steps) * (self._positives[:-1] + self._positives[1:])
         influence: FloatArray = of_step.take(self._order.step)
-        twice_above = (placed.negatives_below + placed.negatives_to) / (2 * n_neg)[self._row]
+        twice_above = (self._below + self._upto) / (2 * n_neg)[self._row]
         influence[self._pairs] = (twice_above - area[self._row]) * of_pos[self._row]
         influence = influence.reshape(self._valid.shape)
         influence *= self._valid

@@ -147,9 +147,9 @@ class _Block:
         of_own = ranked if np.array_equal(own, valid) else Ranked(order, positive, own)
         ranking.record(index, rows, ranked.placements)
         ranking.auroc_own[index, rows] = of_own.auroc
-        ranking.n_own[index, rows] = of_own.placements.n_pos + of_own.placements.n_neg
-        ranking.n_filled[index, rows] = np.count_nonzero(labelled, axis=1) - ranking.n_own[index, rows]
+        ranking.n_own[index, rows] = of_own.n_pos + of_own.n_neg
         missing = labelled & ~present
+        ranking.n_filled[index, rows] = missing.sum(axis=1, dtype=np.int32)
         filled = of_own.auroc_filled(scores, missing, positive) if missing.any() else of_own.auroc
         ranking.auroc_filled[index, rows] = filled
         used = responders.usable[rows] & (ranking.n_pos[index, rows] >= responders.min_positives)

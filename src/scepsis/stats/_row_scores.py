@@ -97,14 +97,16 @@ class FrequencyRows:
         self._responds = (labels == 1).astype(np.float32)
         member = sparse.csr_matrix((np.ones(len(group), dtype=np.float32), (np.arange(len(group)), group)))
         self._same: sparse.csr_matrix = (member @ member.T).tocsr()
-        self._n_tested = self._tested.sum(axis=0, dtype=np.float64)
-        self._n_responds = self._responds.sum(axis=0, dtype=np.float64)
+        # fractions of up to 2,048 are told apart, and equal ones are equal, in 32 bits
+        precision = np.float32 if len(labels) <= 2048 else np.float64
+        self._n_tested = self._tested.sum(axis=0, dtype=precision)
+        self._n_responds = self._responds.sum(axis=0, dtype=precision)
 
     def rows(self, block: slice) -> FloatArray:
         same = self._same[block]
         tested = self._n_tested - same @ self._tested
         responds = self._n_responds - same @ self._responds
-        share: FloatArray = np.divide(responds, tested, out=np.full(tested.shape, np.nan), where=tested > 0)
+        share: FloatArray = np.divide(responds, tested, out=np.full_like(tested, np.nan), where=tested > 0)
         return share
 
 
