@@ -232,6 +232,7 @@ def test_running_out_of_memory_halves_the_batch(small_model: Any, monkeypatch: p
     monkeypatch.setattr(type(small_model), "forward", hungry)
     halved = extract(small_model, counts, plan, batch_size=len(counts))
     assert max(sizes) > 3
+    assert sizes[-1] <= 3, "what did not fit is not tried again"
     np.testing.assert_allclose(halved.mean(None, 0), reference.mean(None, 0), rtol=1e-6)
     np.testing.assert_array_equal(halved.pair_counts(), reference.pair_counts())
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from scepsis.edges._cells import arrange, batches, run_halving
+from scepsis.edges._cells import Batches, arrange
 from scepsis.edges._panel import panel_attention
 from scepsis.edges._readers import from_kernel, from_projections
 from scepsis.edges._scales import scaled
@@ -46,7 +46,7 @@ class Extraction:
     plan
         What to sum.
     batch_size
-        Cells per forward pass; without it as many as make about 8,192 tokens, fewer where memory runs out.
+        Cells per forward pass; see :class:`~scepsis.edges._cells.Batches`.
     kernel
         Whether the attention kernel's own log sums are used where it tells them. They save normalising rows a second
         time and change results by rounding only.
@@ -65,7 +65,7 @@ class Extraction:
         self.model = model
         self.tokens = tokens
         self.plan = plan
-        self.batch_size = batch_size
+        self.batches = Batches(batch_size, model.device)
         self.kernel = kernel
         self.sums = plan.new_sums(model.device)
         self._checked = False
@@ -83,8 +83,8 @@ class Extraction:
         """
         Add a block of cells: raw counts, the group of each cell, and a number of its own for whatever is drawn.
 
-        Before the first batch is used, :func:`check_seams` proves on two of its cells that the modules that are read
-        are those the model computes with.
+        Before the first batch is run, :func:`check_seams` proves on the two longest cells of the block that the
+        modules that are read are those the model computes with.
         """
         encoded = self.model.tokenize(counts, self.tokens, seeds)
         cells = [
@@ -94,12 +94,14 @@ class Extraction:
         ]
         self.sums.note(cells, len(encoded) - len(cells), causal=self.model.causal)
         on_cells(len(encoded) - len(cells))
-        for members in batches(cells, self.batch_size):
-            if not self._checked:
-                check_seams(self.model, to_batch(self.model, members[:2]), self.plan.layers[0])
-                self._checked = True
-            run_halving(members, partial(self._run, done=set()))
+        if cells and not self._checked:
+            longest = sorted(cells, key=len)[-2:]
+            check_seams(self.model, to_batch(self.model, longest), self.plan.layers[0])
+            self._checked = True
+        done: set[tuple[int, int]] = set()
+        for members in self.batches.run(cells, partial(self._run, done=done)):
             on_cells(len(members))
+            done.clear()
 
     @torch.no_grad()
     def _run(self, cells: Sequence[Cell], done: set[tuple[int, int]]) -> None:

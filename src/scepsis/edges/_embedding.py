@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from scepsis.edges._attention import refuse_overflow
-from scepsis.edges._cells import batches, run_halving
+from scepsis.edges._cells import Batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -57,6 +57,7 @@ def embed(
     """
     values = np.empty((n_cells, 0), dtype=np.float32)
     n_without = n_truncated = 0
+    batches = Batches(batch_size, model.device)
 
     def run(cells: Sequence[_Cell]) -> None:
         nonlocal values
@@ -73,8 +74,7 @@ def embed(
         n_without += len(encoded) - len(cells)
         n_truncated += sum(one.cut for one in encoded)
         on_cells(len(encoded) - len(cells))
-        for members in batches(cells, batch_size):
-            run_halving(members, run)
+        for members in batches.run(cells, run):
             on_cells(len(members))
     return Embedding(values, n_without, n_truncated)
 

@@ -103,8 +103,8 @@ def attention_edges(
         Genes of the panel whose rows alone are read and stored. With `heads` it makes scores of hundreds of heads
         affordable: memory is heads x sources x panel.
     batch_size
-        Cells per forward pass; without it as many as make about 8,192 tokens, halved where memory runs out. Changes
-        results by rounding only, about 1e-6 of their size.
+        Cells per forward pass; without it as many as make about 8,192 tokens (131,072 on a GPU), halved where
+        memory runs out. Changes results by rounding only, about 1e-6 of their size.
     checkpoint
         File that the sums are written to every so often, whole or not at all. A run that was stopped goes on from
         there when called again in the same way; a file of another run is refused. Delete it once results are safe.
