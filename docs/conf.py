@@ -48,7 +48,6 @@ if not OFFLINE:
 exclude_patterns = ["_build", "Thumbs.db", "**.ipynb_checkpoints"]
 templates_path = ["_templates"]
 nitpicky = True
-suppress_warnings = ["toc.empty_glob"]
 
 autosummary_generate = True
 autodoc_member_order = "bysource"
