@@ -143,11 +143,15 @@ def attention_edges(
         What was asked for would not fit; nothing is computed.
     RuntimeError
         The check on the first batch failed: the model does not compute what its modules suggest.
+    FileNotFoundError
+        A worker of a cluster lacks the files that the model was loaded from.
 
     Notes
     -----
     Time is that of the encoder up to the last layer plus, per layer and cell, the scores of panel tokens against all
     tokens. Sums take ``8 * maps * scales * groups * panel**2`` bytes, `maps` being layers or heads.
+
+    Of a dask array, chunks are read by dask's workers and their sums added: see :doc:`/scale`.
 
     Examples
     --------
