@@ -24,7 +24,7 @@ Cells = list[np.ndarray]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained; the defaults are those of the shipped demo."""
+    """How a model is trained."""
 
     n_layers: int = 2
     n_heads: int = 4
@@ -255,6 +255,7 @@ def save(model: BertForMaskedLM, folder: Path, gene_ids: Sequence[str], medians:
     """Write a checkpoint in the published layout, dictionaries as JSON beside the weights."""
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
     (folder / "generation_config.json").unlink(missing_ok=True)
     tokens = {"<pad>": PAD, "<mask>": MASK} | {gene: FIRST_GENE + j for j, gene in enumerate(gene_ids)}
     levels = {gene: float(level) for gene, level in zip(gene_ids, medians, strict=True)}
