@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +138,7 @@ def lognorm(adata: AnnData, layer: str | None = None) -> Values:
         return Values(adata.layers[LOGNORM], f"adata.layers[{LOGNORM!r}]")
     if "log1p" in adata.uns:
         base = adata.uns["log1p"].get("base")
-        if base is not None and not np.isclose(float(base), np.e):
+        if base is not None and not np.isclose(float(base), math.e):
             msg = (
                 f"`adata.X` was log-transformed to base {base} (`adata.uns['log1p']`), natural logarithms are needed. "
                 "Call `scepsis.pp.lognormalize(adata)` on counts."
