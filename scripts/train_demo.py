@@ -218,6 +218,29 @@ def layer_measures(maps: dict[str, np.ndarray], rho: np.ndarray, network: np.nda
     return measured
 
 
+def gates(measured: dict[str, float]) -> dict[str, tuple[float, str, float]]:
+    """Give what a checkpoint must hold to be shipped: measured value, comparison, bound."""
+
+    def layers(name: str, kind: str) -> np.ndarray:
+        return np.array([measured[f"wide: {name}, {kind} L{layer}"] for layer in range(RECIPE.n_layers)])
+
+    gain = layers("rho n*p", "trained") - layers("rho n*p", "permuted")
+    below = measured["loss, demo: unigram"] - measured["loss, demo: trained"]
+    return {
+        "loss, wide cells": (measured["loss, wide: trained"], "<=", 5.25),
+        "unigram loss less loss, the demo's cells": (below, ">=", 0.10),
+        "permuted less real loss, wide cells": (measured["permuted - real loss, wide"], ">=", 0.30),
+        "abs rho n*p, untrained, either layer": (np.abs(layers("rho n*p", "untrained")).max(), "<=", 0.03),
+        "rho n*p, trained less permuted, both layers": (gain.min(), ">=", 0.12),
+        "centred AUROC of co-expression, better layer": (
+            layers("auroc of co-expression", "trained").max(),
+            ">=",
+            0.58,
+        ),
+        "key share, both layers": (layers("key share", "trained").min(), ">=", 0.50),
+    }
+
+
 def table(measures: dict[int, dict[str, float]]) -> str:
     """One row per measure, one column per seed."""
     seeds = list(measures)
@@ -245,6 +268,9 @@ def main() -> None:
         if arguments.gates:
             measures[seed] = losses(result) | attention_measures(result)
             print(table(measures), flush=True)
+            for name, (value, sign, bound) in gates(measures[seed]).items():
+                holds = value <= bound if sign == "<=" else value >= bound
+                print(f"seed {seed}: {name}: {value:.3f} {sign} {bound} {'holds' if holds else 'FAILS'}", flush=True)
 
 
 if __name__ == "__main__":

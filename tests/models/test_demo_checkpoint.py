@@ -149,9 +149,9 @@ def test_training_was_worth_something(models: dict[str, BertForMaskedLM], wide: 
     unigram = -np.log(share / share.sum())[np.concatenate(real) - 2].mean()
     losses = {kind: loss(model, real) for kind, model in models.items()}
     without = {kind: loss(model, shuffled) for kind, model in models.items()}
-    assert losses["trained"] < unigram - 0.25
+    assert losses["trained"] < unigram - 0.35
     assert losses["trained"] < losses["permuted"] < losses["untrained"]
-    assert without["trained"] - losses["trained"] > 0.15
+    assert without["trained"] - losses["trained"] > 0.25
     assert abs(without["permuted"] - losses["permuted"]) < 0.05
     assert abs(without["untrained"] - losses["untrained"]) < 0.02
 
@@ -162,7 +162,7 @@ def test_trained_model_reads_the_demo(models: dict[str, BertForMaskedLM]) -> Non
     cells = encode(adata.X.toarray(), adata.var["ensembl_id"].tolist())
     share = np.bincount(np.concatenate(cells), minlength=302)[2:] + 0.5
     unigram = -np.log(share / share.sum())[np.concatenate(cells) - 2].mean()
-    assert loss(models["trained"], cells) < unigram - 0.05
+    assert loss(models["trained"], cells) < unigram - 0.08
 
 
 def test_attention_depends_on_coexpression_in_the_trained_model_only(
@@ -174,7 +174,7 @@ def test_attention_depends_on_coexpression_in_the_trained_model_only(
     rho = stats.spearmanr(controls(1500, **WIDE).X.toarray()).statistic
     found = {kind: max(follows(model, cells, rho)) for kind, model in models.items()}
     assert abs(found["untrained"]) < 0.04
-    assert found["trained"] - found["permuted"] > 0.10
+    assert found["trained"] - found["permuted"] > 0.12
 
 
 def follows(model: BertForMaskedLM, cells: list[list[int]], rho: np.ndarray) -> list[float]:
