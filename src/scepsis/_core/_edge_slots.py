@@ -125,15 +125,26 @@ def edge_owner(adata: AnnData, key: str) -> str:
     return ""
 
 
-def superseded(adata: AnnData, key: str) -> dict[str, list[str]]:
-    """Slots that an earlier run left under `key`, to be dropped before a new one writes its own."""
-    keys = EdgeKeys(key)
-    entry = adata.uns.get(key)
-    names = list(dict.fromkeys([key, *(entry.get("edges_keys", []) if hasattr(entry, "get") else [])]))
+def superseded(adata: AnnData, *keys: str) -> dict[str, list[str]]:
+    """Slots that an earlier run left under `keys`, to be dropped before a new one writes its own."""
+    names: list[str] = []
+    for key in keys:
+        entry = adata.uns.get(key)
+        names += [key, *(entry.get("edges_keys", []) if hasattr(entry, "get") else [])]
+    names = list(dict.fromkeys(names))
+    own = [EdgeKeys(key) for key in keys]
     return {
         "varp": [*names, *(EdgeKeys(name).n_cells for name in names)],
-        "var": [keys.position, keys.genes],
-        "obs": [keys.cells],
+        "var": [name for one in own for name in (one.position, one.genes)],
+        "obs": [one.cells for one in own],
+    }
+
+
+def own_masks(keys: EdgeKeys, cells: Choice, genes: Choice) -> dict[str, dict[str, BoolArray]]:
+    """Masks that are on record under `keys` itself: given as arrays, or read back from an earlier run's column."""
+    return {
+        "obs": {keys.cells: cells.mask} if cells.name in {None, keys.cells} else {},
+        "var": {keys.genes: genes.mask} if genes.name in {None, keys.genes} else {},
     }
 
 

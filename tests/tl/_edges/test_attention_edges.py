@@ -474,3 +474,23 @@ def test_real_cells_at_full_length(data_dir: Path, make_checkpoint: Callable[...
     expected = np.where(n > 0, sums / np.maximum(n, 1), np.nan)
     np.fill_diagonal(expected, np.nan)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-7)
+
+
+def test_masks_of_an_earlier_run_go_with_it_but_for_the_one_that_is_used(
+    controls: ad.AnnData, small_model: Any
+) -> None:
+    cells = controls.obs["batch"].to_numpy() == "a"
+    run(controls, small_model, layers=0, mask_obs=cells, mask_var=controls.var["edge_panel"].to_numpy())
+    run(controls, small_model, layers=0, mask_obs="attention_cells")
+    np.testing.assert_array_equal(controls.obs["attention_cells"], cells)
+    assert controls.uns["attention"]["params"]["cells"] == "attention_cells"
+    assert "attention_genes" not in controls.var
+    run(controls, small_model, layers=0)
+    assert "attention_cells" not in controls.obs
+
+
+def test_a_key_that_cannot_be_read_back_is_refused(
+    screen: ad.AnnData, small_model: Any, untouched: Callable[[ad.AnnData], Any]
+) -> None:
+    with untouched(screen), pytest.raises(ValueError, match="key_added"):
+        run(screen, small_model, key_added="a/b")

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scepsis._core._edge_slots import pack, provenance
+from scepsis._core._edge_slots import own_masks, pack, provenance, superseded
 from scepsis._core._keys import EdgeKeys
 from scepsis._core._match import tokens_for
 from scepsis._core._model_runs import warn_of_few_genes
 from scepsis._core._resolve import choose_cells, choose_genes, resolve
 from scepsis._core._rng import resolve_seed
 from scepsis._core._store import record, write
-from scepsis._core._validate import require_positive
+from scepsis._core._validate import require_key, require_positive
 from scepsis.tl._edges._request import Maps, resolve_groups, resolve_layer_rule, resolve_scales
 from scepsis.tl._edges._run import Run, owned_panel, source_positions
 
@@ -166,6 +166,7 @@ def attention_edges(
 
     data = adata.copy() if copy else adata
     target = resolve(data, mod)
+    require_key(key_added, argument="key_added")
     scales = resolve_scales(model, scale)
     maps = Maps.of(model, layers, heads)
     rule = resolve_layer_rule(model, maps, layer_rule)
@@ -229,9 +230,9 @@ def _write(
         varp[keys.group(slug).n_cells] = pack(sums.pair_counts(code), panel, adata.n_vars)
     rank = np.full(adata.n_vars, np.nan, dtype=np.float32)
     rank[panel] = sums.mean_rank()
-    obs = {keys.cells: cells.mask} if cells.name is None else {}
-    var = {keys.position: rank} | ({keys.genes: genes.mask} if genes.name is None else {})
-    write(adata, drop={"varp": _stale(adata, uns)}, obs=obs, var=var, varp=varp, uns=uns)
+    masks = own_masks(keys, cells, genes)
+    var = masks["var"] | {keys.position: rank}
+    write(adata, drop=superseded(adata, *uns), obs=masks["obs"], var=var, varp=varp, uns=uns)
 
 
 def _networks(keys: EdgeKeys, sums: AttentionSums, maps: Maps, scale: int, group: int | None) -> dict[str, Any]:
@@ -239,9 +240,3 @@ def _networks(keys: EdgeKeys, sums: AttentionSums, maps: Maps, scale: int, group
     return {keys.key: sums.mean(None, scale, group)} | {
         name: sums.mean(index, scale, group) for index, name in enumerate(names)
     }
-
-
-def _stale(adata: AnnData, uns: dict[str, Any]) -> list[str]:
-    """Matrices of an earlier run under the same keys."""
-    names = [name for key in uns for name in adata.uns.get(key, {}).get("edges_keys", [])]
-    return names + [EdgeKeys(name).n_cells for name in names]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from scepsis._core._edge_slots import pack, provenance, superseded
+from scepsis._core._edge_slots import own_masks, pack, provenance, superseded
 from scepsis._core._keys import EdgeKeys
 from scepsis._core._memory import require_memory
 from scepsis._core._partitions import sum_log_parts
@@ -138,8 +138,7 @@ def correlation_edges(
     write(
         target,
         drop=superseded(target, keys.key),
-        obs={keys.cells: cells.mask} if cells.name is None else {},
-        var={keys.genes: genes.mask} if genes.name is None else {},
+        **own_masks(keys, cells, genes),
         varp={keys.key: pack(matrix, genes.index, target.n_vars)},
         uns={keys.key: {"params": params, "edges_keys": [keys.key]}},
     )

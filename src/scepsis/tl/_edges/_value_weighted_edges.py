@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, get_args
 
-from scepsis._core._edge_slots import pack, provenance, superseded
+from scepsis._core._edge_slots import own_masks, pack, provenance, superseded
 from scepsis._core._groups import Groups
 from scepsis._core._keys import EdgeKeys
 from scepsis._core._match import tokens_for
@@ -186,8 +186,7 @@ def value_weighted_edges(
     write(
         target,
         drop=superseded(target, keys.key),
-        obs={keys.cells: cells.mask} if cells.name is None else {},
-        var={keys.genes: genes.mask} if genes.name is None else {},
+        **own_masks(keys, cells, genes),
         varp={key: pack(values, panel, target.n_vars) for key, values in edges.items()}
         | {keys.n_cells: pack(sums.pair_counts(), panel, target.n_vars)},
         uns={keys.key: {"params": params, "edges_keys": list(edges)}},
