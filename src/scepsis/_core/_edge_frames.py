@@ -148,9 +148,9 @@ def read_table(
     """Check a table and find its genes in ``var_names``, or in the column `gene_symbols` of ``var``."""
     weight = _weights(frame, argument, default_weight)
     place = VAR_NAMES if gene_symbols is None else gene_symbols
-    index = _index(adata, frame, gene_symbols, place, argument)
+    index = name_index(adata, frame, gene_symbols, place, argument)
     source, target = (
-        _positions(adata, index, frame[side], f"{argument}[{side!r}]", place) for side in (SOURCE, TARGET)
+        gene_positions(adata, index, frame[side], f"{argument}[{side!r}]", place) for side in (SOURCE, TARGET)
     )
     group = frame[GROUP].astype(str).to_numpy() if GROUP in frame else np.full(len(frame), "", dtype=object)
     known = (source >= 0) & (target >= 0)
@@ -203,7 +203,9 @@ def _weights(frame: pd.DataFrame, argument: str, default_weight: float | None) -
     return weights
 
 
-def _index(adata: AnnData, frame: pd.DataFrame, gene_symbols: str | None, place: str, argument: str) -> dict[str, int]:
+def name_index(
+    adata: AnnData, frame: pd.DataFrame, gene_symbols: str | None, place: str, argument: str
+) -> dict[str, int]:
     """Name -> position in ``var``; a name that the table uses must stand for one gene."""
     names = adata.var_names if gene_symbols is None else require_column(adata.var, gene_symbols, slot="var")
     symbols = pd.Index(names.astype(object))
@@ -215,7 +217,7 @@ def _index(adata: AnnData, frame: pd.DataFrame, gene_symbols: str | None, place:
     return {str(name): position for position, name in enumerate(symbols)}
 
 
-def _positions(adata: AnnData, index: dict[str, int], column: pd.Series[Any], where: str, place: str) -> IntArray:
+def gene_positions(adata: AnnData, index: dict[str, int], column: pd.Series[Any], where: str, place: str) -> IntArray:
     """Position of every name, -1 for those that are not there."""
     codes, names = pd.factorize(column, use_na_sentinel=True)
     found = np.array([index.get(str(name), -1) for name in names], dtype=np.int64)

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from scepsis._core._screen import Screen
     from scepsis._core._types import BoolArray
     from scepsis.stats._ranking import Ranking, Responders
     from scepsis.tl._response._predictors import Predictor
-    from scepsis.tl._response._screen import Screen
 
 CI_METHOD = "t over perturbations"
 

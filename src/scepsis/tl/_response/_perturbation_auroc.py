@@ -4,25 +4,26 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from scepsis._core._edge_sets import gather_edges, panel_of
+from scepsis._core._gene_table import FEATURES, require_same_cells
 from scepsis._core._keys import MEAN
 from scepsis._core._resolve import resolve
 from scepsis._core._rng import child, resolve_seed
+from scepsis._core._screen import read_screen
 from scepsis._core._store import record, write
 from scepsis._core._types import Direction
 from scepsis._core._validate import require_choice, require_key, require_positive
 from scepsis.stats._contrasts import contrasts as compare
 from scepsis.stats._ranking import Responders, mean_deciles, rank_responders
 from scepsis.tl._response import _auroc_tables as tables
-from scepsis.tl._response._edge_sets import gather_edges, panel_of
-from scepsis.tl._response._predictors import BASELINES, line_up, require_known, same_cells
-from scepsis.tl._response._screen import read_screen
+from scepsis.tl._response._predictors import BASELINES, line_up, require_known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from scepsis._core._edge_sets import EdgeSet
     from scepsis._core._types import Data, EdgesLike, Seed
     from scepsis.stats._row_scores import RowScores
-    from scepsis.tl._response._edge_sets import EdgeSet
 
 
 def perturbation_auroc(
@@ -186,7 +187,8 @@ def perturbation_auroc(
     _check(direction, margin, min_candidates, min_positives, min_units, n_boot, key_added)
     seed = resolve_seed(rng)
     found = gather_edges(target, edges)
-    same = same_cells(target, found.sets, names, allow=allow_different_cells)
+    features = any(name in FEATURES and name in target.var for name in names)
+    same = require_same_cells(target, found.sets, features=features, allow=allow_different_cells)
     panel = panel_of(target, found.sets)
     screen = read_screen(target, effects, panel)
     predictors = line_up(target, found, names, screen, panel, direction)

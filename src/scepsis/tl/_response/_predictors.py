@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scepsis._core._edge_slots import edge_owner, unpack
-from scepsis._core._keys import DETECTION_RATE, GENE_FEATURES, MEAN, RANDOMIZED, VARIANCE, EdgeKeys
+from scepsis._core._gene_table import FEATURES, feature_params
+from scepsis._core._keys import RANDOMIZED, EdgeKeys
+from scepsis._core._screen import saw_perturbed_cells
 from scepsis._core._validate import listing, require_choice
 from scepsis.stats._row_scores import EdgeRows, FrequencyRows, GeneRows
-from scepsis.tl._response._screen import saw_perturbed_cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anndata import AnnData
 
+    from scepsis._core._edge_sets import EdgeSets, Kind
+    from scepsis._core._screen import Screen
     from scepsis._core._types import Direction, FloatArray, IntArray
     from scepsis.stats._row_scores import RowScores
-    from scepsis.tl._response._edge_sets import EdgeSet, EdgeSets, Kind
-    from scepsis.tl._response._screen import Screen
 
 logger = logging.getLogger(__name__)
-FEATURES = (VARIANCE, MEAN, DETECTION_RATE)
 #: Endings of a key whose positions and counts are those of another.
 COMPANIONS = ("uniform_fold", "centered", RANDOMIZED)
 BASELINES = (*FEATURES, "de_frequency", "position", "coverage")
@@ -49,42 +49,6 @@ def require_known(baselines: Sequence[str] | str) -> list[str]:
     for name in names:
         require_choice(name, BASELINES, argument="baselines")
     return list(dict.fromkeys(names))
-
-
-def feature_params(adata: AnnData) -> dict[str, Any]:
-    """Record of the gene features; empty without one."""
-    entry = adata.uns.get(GENE_FEATURES)
-    return dict(entry["params"]) if hasattr(entry, "get") and "params" in entry else {}
-
-
-def same_cells(adata: AnnData, sets: list[EdgeSet], baselines: list[str], *, allow: bool) -> bool:
-    """Whether everything that has a record is from the same cells; raise `ValueError` if not, unless allowed."""
-    records = [(one.slot, one.params, _remedy(one)) for one in sets]
-    if any(name in FEATURES and name in adata.var for name in baselines):
-        records.append((f"adata.uns[{GENE_FEATURES!r}]", feature_params(adata), "scepsis.pp.gene_features(adata)"))
-    known = [one for one in records if one[1].get("cells_hash")]
-    differing = [one for one in known if one[1]["cells_hash"] != known[0][1]["cells_hash"]]
-    if differing and not allow:
-        (first, first_params, first_call), (other, other_params, other_call) = known[0], differing[0]
-        msg = (
-            f"`{first}` and `{other}` are from different cells: {_cells(first_params)} against {_cells(other_params)}. "
-            "Choose cells once with `scepsis.pp.select_cells(adata, ...)`, then call "
-            f"`{other_call}` or `{first_call}` anew; or pass `allow_different_cells=True`."
-        )
-        raise ValueError(msg)
-    return not differing
-
-
-def _remedy(one: EdgeSet) -> str:
-    if one.is_attention:
-        return f"scepsis.tl.attention_edges(adata, model, key_added={one.key!r})"
-    return f"scepsis.tl.correlation_edges(adata, key_added={one.key!r})"
-
-
-def _cells(params: dict[str, Any]) -> str:
-    name = params.get("cells")
-    where = f" of `adata.obs[{name!r}]`" if name else ""
-    return f"{params.get('n_cells', '?')} cells{where}"
 
 
 def line_up(

@@ -74,8 +74,8 @@ class EdgeSets:
         return next((one for one in self.sets if one.is_attention), None)
 
 
-def gather_edges(adata: AnnData, edges: EdgesLike) -> EdgeSets:
-    """Read what `edges` asks for, and the companions in ``varp`` of what is attention."""
+def gather_edges(adata: AnnData, edges: EdgesLike, *, companions: bool = True) -> EdgeSets:
+    """Read what `edges` asks for, and, unless they are not wanted, the companions in ``varp`` of what is attention."""
     asked: list[EdgeSet] = []
     for name, given in _named(edges).items():
         asked += _read(adata, name, given)
@@ -83,7 +83,7 @@ def gather_edges(adata: AnnData, edges: EdgesLike) -> EdgeSets:
     result = EdgeSets(asked)
     keys = {one.key for one in asked if one.key}
     for one in asked:
-        if not (one.is_attention and one.key):
+        if not (companions and one.is_attention and one.key):
             continue
         for kind, key, wanted in _companions(adata, one):
             if key in adata.varp and key not in keys:

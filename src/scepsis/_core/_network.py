@@ -1,0 +1,164 @@
+"""A reference network over the genes of a panel: which pairs it lists, and which it could have listed."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from scepsis._core._edge_frames import SOURCE, TARGET, WEIGHT, gene_positions, name_index
+from scepsis._core._hashing import hash_array, hash_strings
+from scepsis._core._match import VAR_NAMES, slot_of
+from scepsis._core._screen_pairs import oriented
+from scepsis._core._validate import listing, require_choice, require_positive
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from scepsis._core._edge_sets import EdgeSet
+    from scepsis._core._types import BoolArray, Direction, FloatArray, IntArray
+
+logger = logging.getLogger(__name__)
+Universe = Literal["regulators", "all_pairs", "unordered"]
+MODE = "mode"
+#: Spellings of a known direction of regulation, in lower case.
+KNOWN_MODES = ("activation", "repression", "stimulation", "inhibition", "+", "-", "1", "-1", "1.0", "-1.0")
+
+
+@dataclass(frozen=True)
+class Network:
+    """
+    Pairs of genes that a reference lists, among those it could have listed.
+
+    ``regulators``: rows are the genes with at least `min_targets` listed targets in the panel, columns the panel;
+    ``all_pairs``: both are the panel; ``unordered``: likewise, each pair once (above the diagonal).
+    """
+
+    universe: Universe
+    #: Positions in ``adata.var``, ascending.
+    sources: IntArray
+    targets: IntArray
+    #: Sources x targets: listed pairs, and pairs that take part (never a gene with itself).
+    listed: BoolArray
+    candidate: BoolArray
+    #: Listed pairs whose direction of regulation is known; None where the reference does not tell.
+    known_mode: BoolArray | None
+    #: Rows of the reference, unique pairs, those that are no self-pair, those within the panel, those listed here.
+    counts: dict[str, int]
+    hash: str
+
+    def scores(self, one: EdgeSet) -> FloatArray:
+        """What a set of edges says of every pair, sources x targets; NaN outside the candidates and where it lacks."""
+        way: Direction = "mean" if self.universe == "unordered" else "source"
+        scores = oriented(one, self.sources, self.targets, way)
+        scores[~self.candidate] = np.nan
+        return scores
+
+
+def read_network(
+    adata: AnnData,
+    frame: pd.DataFrame,
+    panel: IntArray,
+    *,
+    universe: Universe = "regulators",
+    min_targets: int = 3,
+    gene_symbols: str | None = None,
+    argument: str = "reference",
+) -> Network:
+    """
+    Clean a reference and lay it over a panel.
+
+    A frame ``source, target`` with, if it has them, ``weight`` (0 lists no edge) and ``mode``. Rows that repeat a
+    pair count once, a pair of a gene with itself not at all. Raises `KeyError` for missing columns and `ValueError`
+    for names of another namespace or a reference without any pair of two different genes of `adata`.
+    """
+    require_choice(universe, get_args(Universe), argument="universe")
+    require_positive(min_targets, argument="min_targets")
+    missing = [name for name in (SOURCE, TARGET) if name not in frame.columns]
+    if missing:
+        msg = (
+            f"`{argument}` lacks {listing(missing)}; its columns are {listing(frame.columns)}. "
+            "A network has the columns 'source' and 'target', and may have 'weight' and 'mode'."
+        )
+        raise KeyError(msg)
+    place = VAR_NAMES if gene_symbols is None else gene_symbols
+    index = name_index(adata, frame, gene_symbols, place, argument)
+    source, target = (
+        gene_positions(adata, index, frame[side], f"{argument}[{side!r}]", place) for side in (SOURCE, TARGET)
+    )
+    lists = np.ones(len(frame), dtype=bool) if WEIGHT not in frame else frame[WEIGHT].to_numpy() != 0
+    known = lists & (source >= 0) & (target >= 0)
+    if not (known & (source != target)).any():
+        msg = f"`{argument}` lists no pair of two different genes of {slot_of(place)}."
+        raise ValueError(msg)
+    unmapped = pd.unique(pd.concat([frame[SOURCE][source < 0], frame[TARGET][target < 0]]).dropna())
+    if len(unmapped):
+        logger.info("%s: %d genes are not in %s", argument, len(unmapped), slot_of(place))
+    modes = _known_modes(frame)
+    return _laid_out(
+        (source[known], target[known]), None if modes is None else modes[known], panel, universe, min_targets,
+        counts=_hygiene(frame), names=hash_strings(adata.var_names[panel]),
+    )  # fmt: skip
+
+
+def _hygiene(frame: pd.DataFrame) -> dict[str, int]:
+    pairs = frame[[SOURCE, TARGET]].astype(str).drop_duplicates()
+    return {
+        "n_rows": len(frame),
+        "n_unique": len(pairs),
+        "n_non_self": int((pairs[SOURCE] != pairs[TARGET]).sum()),
+    }
+
+
+def _known_modes(frame: pd.DataFrame) -> BoolArray | None:
+    """Rows whose direction of regulation is known: by the column ``mode``, else by a weight of both signs."""
+    if MODE in frame:
+        known: BoolArray = frame[MODE].astype(str).str.lower().isin(KNOWN_MODES).to_numpy(dtype=bool)
+        return known
+    if WEIGHT in frame and (frame[WEIGHT] < 0).any():
+        signed: BoolArray = frame[WEIGHT].to_numpy() != 0
+        return signed
+    return None
+
+
+def _laid_out(
+    pairs: tuple[IntArray, IntArray],
+    modes: BoolArray | None,
+    panel: IntArray,
+    universe: Universe,
+    min_targets: int,
+    *,
+    counts: dict[str, int],
+    names: str,
+) -> Network:
+    n_vars = max(int(part.max(initial=-1)) for part in (panel, *pairs)) + 1
+    place = np.full(n_vars, -1)
+    place[panel] = np.arange(len(panel))
+    row, column = place[pairs[0]], place[pairs[1]]
+    inside = (row >= 0) & (column >= 0) & (row != column)
+    listed = np.zeros((len(panel), len(panel)), dtype=bool)
+    listed[row[inside], column[inside]] = True
+    known = None
+    if modes is not None:
+        known = np.zeros_like(listed)
+        known[row[inside & modes], column[inside & modes]] = True
+    if universe == "unordered":
+        listed = np.triu(listed | listed.T)
+        known = None if known is None else np.triu(known | known.T)
+    candidate = np.triu(np.ones_like(listed), 1) if universe == "unordered" else ~np.eye(len(panel), dtype=bool)
+    enough = min_targets if universe == "regulators" else 0
+    kept = listed.sum(axis=1) >= enough
+    listed, candidate = listed[kept], candidate[kept]
+    return Network(
+        universe=universe,
+        sources=panel[kept],
+        targets=panel,
+        listed=listed,
+        candidate=candidate,
+        known_mode=None if known is None else known[kept],
+        counts=counts | {"n_in_panel": int(inside.sum()), "n_listed": int(listed.sum()), "n_sources": int(kept.sum())},
+        hash=hash_strings([names, universe, str(min_targets), hash_array(listed)]),
+    )

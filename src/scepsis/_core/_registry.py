@@ -1,0 +1,214 @@
+"""The registry in ``uns["tests"]``: one row for every test that any tool performs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from scepsis._core._analyses import ANALYSES
+from scepsis._core._keys import TESTS
+from scepsis._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+    from anndata import AnnData
+
+Role = Literal["confirmatory", "descriptive", "exploratory"]
+SMALLEST = float(np.nextafter(0, 1))
+#: Columns that a correction over the whole registry fills in, and what they hold before.
+CORRECTED = {
+    "p_bh": np.nan,
+    "p_by": np.nan,
+    "p_bh_maximal": np.nan,
+    "p_bh_primary": np.nan,
+    "significant": None,
+    "significant_maximal": None,
+    "significant_primary": None,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """
+    One test, as the tool that performed it knows it; roles are fixed by the tool's code, before anything is run.
+
+    A number that is undefined is NaN, and `status` says why.
+    """
+
+    analysis: str
+    #: What was tested, unique within the analysis, the key, the edges and the reference: ``attention-variance``.
+    name: str
+    hypothesis: str
+    test_type: str
+    role: Role
+    edges: str = ""
+    direction: Literal["two-sided", "greater", "less"] = "two-sided"
+    claim_polarity: Literal["effect", "null"] = "effect"
+    statistic: float = np.nan
+    p_raw: float = np.nan
+    effect_size: float = np.nan
+    effect_type: str = ""
+    ci_low: float = np.nan
+    ci_high: float = np.nan
+    ci_method: str = ""
+    #: What was resampled or clustered by: ``perturbation``, ``perturbation x gene``, ``TF``.
+    unit: str = ""
+    n: int = 0
+    n_pos: int = 0
+    n_units: int = 0
+    null_mean: float = np.nan
+    null_sd: float = np.nan
+    null_family: str = ""
+    #: The strongest trivial comparator.
+    baseline_name: str = ""
+    baseline_value: float = np.nan
+    equivalence: str = ""
+    margin: float = np.nan
+    minimum_detectable: float = np.nan
+    is_primary: bool = False
+    status: str = "ok"
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What all rows of one call rest on."""
+
+    #: Name of the result, `key_added`.
+    key: str
+    #: Parameters of the call; a change in any of them counts as another setting.
+    params: Mapping[str, Any]
+    #: Records (``params``) of the edges that were scored, by their name in the rows.
+    edges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reference: str = ""
+    effects: str = ""
+    #: Hash of the responders, or of the reference network.
+    labels_hash: str = ""
+    seed: int = 0
+    wall_s: float = np.nan
+
+
+def updated_tests(adata: AnnData, rows: Sequence[Row], evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """
+    Give the registry with `rows` in it, as an entry of ``uns`` to be written with the result.
+
+    A row replaces the one of the same ``test_id`` (``analysis/key/edges/reference/name``) and counts how often that
+    was run, and with how many different parameters. What an earlier call under the same key, edges and reference
+    tested and this one did not stays as ``not_run``, without numbers: its count is not forgotten.
+    """
+    import pandas as pd
+
+    new = pd.DataFrame([_entry(row, evidence) for row in rows], columns=COLUMNS)
+    repeated = new["test_id"][new["test_id"].duplicated()]
+    if len(repeated):
+        msg = f"Two tests have the id {repeated.iloc[0]!r}."
+        raise RuntimeError(msg)
+    old = adata.uns.get(TESTS)
+    if old is None or not len(old):
+        return {TESTS: _typed(new)}
+    old = old.reindex(columns=COLUMNS)
+    earlier = old.set_index("test_id")
+    for index, row in new.iterrows():
+        if row["test_id"] in earlier.index:
+            before = earlier.loc[row["test_id"]]
+            seen = dict.fromkeys([*str(before["params_hashes"]).split(";"), row["params_hash"]])
+            new.loc[index, ["n_runs", "n_distinct_params"]] = int(before["n_runs"]) + 1, len(seen)
+            new.loc[index, "params_hashes"] = ";".join(seen)
+    old = old[~old["test_id"].isin(new["test_id"])]
+    context = ["analysis", "key", "edges", "reference", "effects"]
+    again = pd.MultiIndex.from_frame(old[context].astype(str)).isin(pd.MultiIndex.from_frame(new[context].astype(str)))
+    kept = pd.concat([old[~again], _unrun(old[again]), new], ignore_index=True) if len(old) else new
+    return {TESTS: _typed(kept)}
+
+
+def _entry(row: Row, evidence: Evidence) -> dict[str, Any]:
+    analysis = ANALYSES[row.analysis]
+    record = evidence.edges.get(row.edges, {})
+    against = evidence.reference or evidence.effects
+    rule = str(record.get("layer_rule", "single"))
+    entry = {item.name: getattr(row, item.name) for item in fields(row)}
+    if row.role == "confirmatory" and rule == "unrecorded":
+        entry["role"] = "exploratory"
+    if row.p_raw == 0:
+        entry |= {"p_raw": SMALLEST, "p_text": f"<{SMALLEST:.1g}"}
+    digest = params_hash(evidence.params)
+    return (
+        CORRECTED
+        | {"p_text": ""}
+        | entry
+        | {
+            "test_id": "/".join([row.analysis, evidence.key, row.edges, against, row.name]),
+            "s10_section": analysis.section,
+            "family": analysis.family,
+            "key": evidence.key,
+            "reference": evidence.reference,
+            "effects": evidence.effects,
+            "layer_rule": rule,
+            "cells_hash": str(record.get("cells_hash", "")),
+            "genes_hash": str(record.get("genes_hash", "")),
+            "labels_hash": evidence.labels_hash,
+            "n_runs": 1,
+            "n_distinct_params": 1,
+            "params_hash": digest,
+            "params_hashes": digest,
+            "seed": evidence.seed,
+            "package_version": __version__,
+            "wall_s": evidence.wall_s,
+        }
+    )
+
+
+def params_hash(params: Mapping[str, Any]) -> str:
+    """Fingerprint of the choices behind a result; hashes of data and versions are no choices."""
+    choices = {name: value for name, value in params.items() if not name.endswith(("_hash", "_version"))}
+    text = repr(sorted((str(name), repr(value)) for name, value in choices.items()))
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _unrun(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose tests were left out when their tool was last run: their counts, without numbers."""
+    emptied = rows.copy()
+    for name, kind in DTYPES.items():
+        if kind == "float64":
+            emptied[name] = np.nan
+        elif kind == "boolean":
+            emptied[name] = None
+    return emptied.assign(equivalence="", p_text="", status="not_run", reason="left out when the tool was run last")
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.astype(DTYPES).reset_index(drop=True)
+
+
+_INTEGERS = ("n", "n_pos", "n_units", "n_runs", "n_distinct_params", "seed")
+_FLOATS = (
+    "statistic", "p_raw", "p_bh", "p_by", "p_bh_maximal", "p_bh_primary", "effect_size", "ci_low", "ci_high",
+    "null_mean", "null_sd", "baseline_value", "margin", "minimum_detectable", "wall_s",
+)  # fmt: skip
+#: Columns of the registry, in order.
+COLUMNS = [
+    "test_id", "analysis", "s10_section", "family", "key", "name", "edges", "reference", "effects", "hypothesis",
+    "test_type", "role", "direction", "claim_polarity", "statistic", "p_raw", "p_text", "p_bh", "p_by", "p_bh_maximal",
+    "p_bh_primary", "significant", "significant_maximal", "significant_primary", "effect_size", "effect_type",
+    "ci_low", "ci_high", "ci_method", "unit", "n", "n_pos", "n_units", "null_mean", "null_sd", "null_family",
+    "baseline_name", "baseline_value", "equivalence", "margin", "minimum_detectable", "is_primary", "layer_rule",
+    "cells_hash", "genes_hash", "labels_hash", "n_runs", "n_distinct_params", "params_hash", "params_hashes",
+    "status", "reason", "seed", "package_version", "wall_s",
+]  # fmt: skip
+DTYPES: dict[str, str] = {
+    name: "int64"
+    if name in _INTEGERS
+    else "float64"
+    if name in _FLOATS
+    else "bool"
+    if name == "is_primary"
+    else "boolean"
+    if name.startswith("significant")
+    else "object"
+    for name in COLUMNS
+}

@@ -1,0 +1,28 @@
+"""A signal of known strength, planted to see whether a test would have found it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from scepsis._core._types import BoolArray, FloatArray
+
+#: Strengths that are planted, in standard deviations of the scores.
+DELTAS = (0.25, 0.5, 1.0, 2.0)
+
+
+def planted(scores: FloatArray, positive: BoolArray, delta: float, rng: np.random.Generator) -> FloatArray:
+    """
+    Give `scores` with `delta` of their standard deviations added to a random half of the positives.
+
+    The deviation is that of all scores, which are left as they are; a NaN stays one and is never chosen. Of an odd
+    number of positives the smaller half is chosen. One generator plants the same half whatever `delta` is, if it
+    comes in the same state.
+    """
+    result = scores.astype(np.float64)
+    places = np.flatnonzero(positive & ~np.isnan(scores))
+    chosen = rng.permutation(places)[: len(places) // 2]
+    result.flat[chosen] += delta * np.nanstd(result) if len(chosen) else 0.0
+    return result
