@@ -1,4 +1,5 @@
 from ._confounds._incremental_value import incremental_value
+from ._confounds._matched_evaluation import matched_evaluation
 from ._edges._attention_edges import attention_edges
 from ._edges._correlation_edges import correlation_edges
 from ._edges._value_weighted_edges import value_weighted_edges
@@ -9,6 +10,7 @@ __all__ = [
     "attention_edges",
     "correlation_edges",
     "incremental_value",
+    "matched_evaluation",
     "perturbation_auroc",
     "perturbation_effects",
     "value_weighted_edges",
