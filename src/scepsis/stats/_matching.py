@@ -149,6 +149,8 @@ def rebalanced(matched: Matched, covariates: FloatArray) -> Matched:
         Rows x covariates.
     """
     positive, unit, weight = matched.positive, matched.unit, matched.weight
+    if not len(unit):
+        return matched
     spread = covariates.std(axis=0)
     x = (covariates - covariates.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     problem = _Tilt(x[~positive], unit[~positive], weight[~positive], x[positive].sum(axis=0))
@@ -190,7 +192,7 @@ class _Tilt:
         """Multipliers by Newton's method with halved steps."""
         multipliers = np.zeros(self._x.shape[1])
         value = self._value(multipliers)
-        for _ in range(MAX_STEPS if len(self._x) else 0):
+        for _ in range(MAX_STEPS):
             weights = self.weights(multipliers)
             gradient = weights @ self._x - self._wanted
             if np.abs(gradient).max() < TOLERANCE * max(self._of_unit.sum(), 1.0):
