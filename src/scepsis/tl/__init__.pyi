@@ -5,6 +5,7 @@ from ._edges._correlation_edges import correlation_edges
 from ._edges._value_weighted_edges import value_weighted_edges
 from ._response._perturbation_auroc import perturbation_auroc
 from ._response._perturbation_effects import perturbation_effects
+from ._response._sensitivity_scan import sensitivity_scan
 
 __all__ = [
     "attention_edges",
@@ -13,5 +14,6 @@ __all__ = [
     "matched_evaluation",
     "perturbation_auroc",
     "perturbation_effects",
+    "sensitivity_scan",
     "value_weighted_edges",
 ]
