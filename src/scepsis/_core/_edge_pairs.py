@@ -33,7 +33,7 @@ class EdgePairs:
     same_cells: bool
 
     def values(self, one: EdgeSet, *, signed: bool = False) -> FloatArray:
-        """What a set says of every pair, genes x genes: magnitudes of signed edges, unless the signed value is asked for."""
+        """What a set says of every pair, genes x genes: magnitudes of signed edges, unless `signed`."""
         plain = replace(one, edges=replace(one.edges, params=one.params | {"signed": False})) if signed else one
         return oriented(plain, self.genes, self.genes)
 
@@ -49,8 +49,8 @@ def read_edge_pairs(adata: AnnData, edges: EdgesLike, *, allow_different_cells: 
     features = gene_features(adata)
     genes = panel_of(adata, found.sets)
     features = features[genes]
-    known = ~np.isnan(features).any(axis=1)
-    mask = known[:, None] & known[None, :] & ~np.eye(len(genes), dtype=bool)
+    known: BoolArray = np.asarray(np.isfinite(features).all(axis=1))
+    mask: BoolArray = known[:, None] & known[None, :] & ~np.eye(len(genes), dtype=bool)
     for one in found.sets:
         mask &= ~np.isnan(oriented(one, genes, genes))
     return EdgePairs(found.sets, genes, mask, features, same)

@@ -72,7 +72,8 @@ class Split:
 
     def predicted(self, number: int, mask: BoolArray) -> BoolArray:
         """Pairs that a model predicts."""
-        return mask & (self.model == number)
+        predicted: BoolArray = mask & (self.model == number)
+        return predicted
 
 
 def gene_blocks(n_genes: int, rng: np.random.Generator) -> Split:
@@ -80,8 +81,8 @@ def gene_blocks(n_genes: int, rng: np.random.Generator) -> Split:
     Deal genes into seven blocks, so that every pair is predicted by a model that has seen neither of its genes.
 
     One model for each line of a projective plane: it predicts the pairs among its three blocks and learns from those
-    among the other four. Every two blocks are on one line, so every pair is predicted once; a pair within a block, which
-    is on three lines, by that of its own number. Seven fits do what five blocks would need fifteen for.
+    among the other four. Every two blocks are on one line, so every pair is predicted once; a pair within a
+    block, which is on three lines, by that of its own number. Seven fits do what five blocks need fifteen for.
     """
     line_of = np.empty((N_BLOCKS, N_BLOCKS), dtype=np.int8)
     for number, line in enumerate(LINES):

@@ -1,3 +1,4 @@
+from ._confounds._residualize_edges import residualize_edges
 from ._edges._attention_edges import attention_edges
 from ._edges._correlation_edges import correlation_edges
 from ._edges._value_weighted_edges import value_weighted_edges
@@ -9,5 +10,6 @@ __all__ = [
     "correlation_edges",
     "perturbation_auroc",
     "perturbation_effects",
+    "residualize_edges",
     "value_weighted_edges",
 ]
