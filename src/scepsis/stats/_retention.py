@@ -74,6 +74,8 @@ class Pooled:
 
 def pooled(scores: FloatArray, known: Known) -> Pooled:
     """Rank all pairs that take part; NaN with one class only."""
+    if not known.n:
+        return Pooled(np.nan, np.zeros(scores.shape))
     flat = np.where(known.valid, scores, np.nan).reshape(1, -1)
     ranked = Ranked(Order.of(flat), known.listed.reshape(1, -1), known.valid.reshape(1, -1))
     influence = ranked.influence().reshape(scores.shape)
@@ -137,7 +139,8 @@ def retained(
     if enough and not known.unordered:
         replicates = _replicates(scores, known, n_boot, rng)
         above = replicates - 0.5
-        low, high = percentile_interval(np.concatenate([replicates, above / above[:, :1]], axis=1))
+        shares = np.divide(above, above[:, :1], out=np.full(above.shape, np.nan), where=above[:, :1] != 0)
+        low, high = percentile_interval(np.concatenate([replicates, shares], axis=1))
     by_unit, changes = _by_unit(scores, known, margin=margin, min_units=min_units, rng=rng)
     result = []
     for index, one in enumerate(results[1:], start=1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -154,6 +155,9 @@ def registry_rows(columns: Sequence[Column], target: Target, plan: Plan) -> list
         for name in plan.residualizers:
             which = name, STORED[name]
             rows += _rows_of(one, name, one.retained.get(which), status_of(one, which, target, plan), plan)
+            if target.network.universe == "unordered":
+                reason = "pairs without a direction have no regulator to be compared within"
+                rows[-1] = replace(rows[-1], status="not_applicable", reason=reason)
     return rows
 
 
