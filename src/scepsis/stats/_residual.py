@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: The seven lines of the projective plane of order 2: of seven points, every two lie on exactly one.
 N_BLOCKS = 7
 LINES = np.array([[(line + step) % N_BLOCKS for step in (0, 1, 3)] for line in range(N_BLOCKS)])
+#: Folds of pairs.
+N_FOLDS = 5
 #: A source is told by its variance and mean, a target by variance, mean and detection rate (columns of features).
 SOURCE_COLUMNS = 2
 #: Residuals smaller than this share of the largest value are rounding, and 0.

@@ -1,3 +1,4 @@
+from ._confounds._explain_edges import explain_edges
 from ._confounds._residualize_edges import residualize_edges
 from ._edges._attention_edges import attention_edges
 from ._edges._correlation_edges import correlation_edges
@@ -8,6 +9,7 @@ from ._response._perturbation_effects import perturbation_effects
 __all__ = [
     "attention_edges",
     "correlation_edges",
+    "explain_edges",
     "perturbation_auroc",
     "perturbation_effects",
     "residualize_edges",

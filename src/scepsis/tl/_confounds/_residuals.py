@@ -14,7 +14,7 @@ from scepsis.stats._auroc import mann_whitney
 from scepsis.stats._boosted import boosted
 from scepsis.stats._node_effects import node_effects
 from scepsis.stats._planted import DELTAS, planted
-from scepsis.stats._residual import Pairs, gene_blocks, ols, pair_folds
+from scepsis.stats._residual import N_FOLDS, Pairs, gene_blocks, ols, pair_folds
 from scepsis.stats._retention import Known, pooled, retained
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from scepsis.stats._residual import Explained, Split
     from scepsis.stats._retention import Pooled, Retained
 
-#: Folds of pairs.
-N_FOLDS = 5
 NAME = "residualize_edges"
 
 
