@@ -99,7 +99,8 @@ def updated_tests(adata: AnnData, rows: Sequence[Row], evidence: Evidence) -> di
 
     A row replaces the one of the same ``test_id`` (``analysis/key/edges/reference/name``) and counts how often that
     was run, and with how many different parameters. What an earlier call under the same key, edges and reference
-    tested and this one did not stays as ``not_run``, without numbers: its count is not forgotten.
+    tested and this one did not stays as ``not_run``, without numbers: its count is not forgotten. Rows of the last
+    call stand last. Corrections over the whole registry no longer hold once it has changed, and are emptied.
     """
     import pandas as pd
 
@@ -108,10 +109,9 @@ def updated_tests(adata: AnnData, rows: Sequence[Row], evidence: Evidence) -> di
     if len(repeated):
         msg = f"Two tests have the id {repeated.iloc[0]!r}."
         raise RuntimeError(msg)
-    old = adata.uns.get(TESTS)
-    if old is None or not len(old):
+    if TESTS not in adata.uns:
         return {TESTS: _typed(new)}
-    old = old.reindex(columns=COLUMNS)
+    old = read_tests(adata).assign(**CORRECTED)
     earlier = old.set_index("test_id")
     for index, row in new.iterrows():
         if row["test_id"] in earlier.index:
@@ -126,13 +126,33 @@ def updated_tests(adata: AnnData, rows: Sequence[Row], evidence: Evidence) -> di
     return {TESTS: _typed(kept)}
 
 
+def read_tests(adata: AnnData) -> pd.DataFrame:
+    """Give a copy of the registry, or raise a `KeyError` that says what fills it."""
+    import pandas as pd
+
+    if TESTS not in adata.uns:
+        msg = (
+            f"`adata.uns[{TESTS!r}]` does not exist: nothing has been tested. Call `scepsis.tl.audit(adata)`, or a tool "
+            "that tests, such as `scepsis.tl.perturbation_auroc(adata)`."
+        )
+        raise KeyError(msg)
+    frame = adata.uns[TESTS]
+    if not isinstance(frame, pd.DataFrame) or not set(COLUMNS) <= set(frame.columns):
+        msg = (
+            f"`adata.uns[{TESTS!r}]` is not the registry of tests of this version of the package. Move it to another "
+            f"key, `adata.uns['other'] = adata.uns.pop({TESTS!r})`, and run the tests anew."
+        )
+        raise KeyError(msg)
+    return _typed(frame[COLUMNS])
+
+
 def _entry(row: Row, evidence: Evidence) -> dict[str, Any]:
     analysis = ANALYSES[row.analysis]
     record = evidence.edges.get(row.edges, {})
     against = evidence.reference or evidence.effects
     rule = str(record.get("layer_rule", "single"))
     entry = {item.name: getattr(row, item.name) for item in fields(row)}
-    if row.role == "confirmatory" and rule == "unrecorded":
+    if rule == "unrecorded":
         entry["role"] = "exploratory"
     if row.p_raw == 0:
         entry |= {"p_raw": SMALLEST, "p_text": f"<{SMALLEST:.1g}"}
