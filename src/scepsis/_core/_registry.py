@@ -132,8 +132,8 @@ def read_tests(adata: AnnData) -> pd.DataFrame:
 
     if TESTS not in adata.uns:
         msg = (
-            f"`adata.uns[{TESTS!r}]` does not exist: nothing has been tested. Call `scepsis.tl.audit(adata)`, or a tool "
-            "that tests, such as `scepsis.tl.perturbation_auroc(adata)`."
+            f"`adata.uns[{TESTS!r}]` does not exist: nothing has been tested. Call `scepsis.tl.audit(adata)`, or a "
+            "tool that tests, such as `scepsis.tl.perturbation_auroc(adata)`."
         )
         raise KeyError(msg)
     frame = adata.uns[TESTS]
