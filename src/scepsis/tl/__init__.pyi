@@ -1,3 +1,4 @@
+from ._decision._correct_tests import correct_tests
 from ._edges._attention_edges import attention_edges
 from ._edges._correlation_edges import correlation_edges
 from ._edges._value_weighted_edges import value_weighted_edges
@@ -6,6 +7,7 @@ from ._response._perturbation_effects import perturbation_effects
 
 __all__ = [
     "attention_edges",
+    "correct_tests",
     "correlation_edges",
     "perturbation_auroc",
     "perturbation_effects",
