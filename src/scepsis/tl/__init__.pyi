@@ -1,4 +1,5 @@
 from ._decision._correct_tests import correct_tests
+from ._decision._verdict import verdict
 from ._edges._attention_edges import attention_edges
 from ._edges._correlation_edges import correlation_edges
 from ._edges._value_weighted_edges import value_weighted_edges
@@ -12,4 +13,5 @@ __all__ = [
     "perturbation_auroc",
     "perturbation_effects",
     "value_weighted_edges",
+    "verdict",
 ]
