@@ -231,13 +231,7 @@ def robustness(rows: Rows) -> Criterion:
     against = f"z {decimal(z, 2)} against {decimal(other, 2)} of {rival}"
     parts += [
         _part("degree null", degree, (z,), z > MIN_Z, f"z {decimal(z, 2)} above the degree-preserving null"),
-        _part(
-            "model-free scores",
-            degree,
-            (z, other),
-            z > other,
-            f"z {decimal(z, 2)} against {decimal(other, 2)} of {rival}",
-        ),
+        _part("model-free scores", degree, (z, other), z > other, against),
     ]
     return Criterion("c", parts)
 
