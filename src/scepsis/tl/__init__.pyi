@@ -1,5 +1,7 @@
 from ._confounds._explain_edges import explain_edges
 from ._confounds._residualize_edges import residualize_edges
+from ._decision._correct_tests import correct_tests
+from ._decision._verdict import verdict
 from ._edges._attention_edges import attention_edges
 from ._edges._correlation_edges import correlation_edges
 from ._edges._value_weighted_edges import value_weighted_edges
@@ -8,10 +10,12 @@ from ._response._perturbation_effects import perturbation_effects
 
 __all__ = [
     "attention_edges",
+    "correct_tests",
     "correlation_edges",
     "explain_edges",
     "perturbation_auroc",
     "perturbation_effects",
     "residualize_edges",
     "value_weighted_edges",
+    "verdict",
 ]
