@@ -1,4 +1,5 @@
 from ._confounds._matched_evaluation import matched_evaluation
+from ._decision._verdict import verdict
 from ._edges._attention_edges import attention_edges
 from ._response._perturbation_auroc import perturbation_auroc
 from ._response._perturbation_auroc_layers import perturbation_auroc_layers
@@ -10,4 +11,5 @@ __all__ = [
     "perturbation_auroc",
     "perturbation_auroc_layers",
     "perturbation_effects",
+    "verdict",
 ]

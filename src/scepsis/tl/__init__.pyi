@@ -1,5 +1,9 @@
+from ._confounds._explain_edges import explain_edges
 from ._confounds._incremental_value import incremental_value
 from ._confounds._matched_evaluation import matched_evaluation
+from ._confounds._residualize_edges import residualize_edges
+from ._decision._correct_tests import correct_tests
+from ._decision._verdict import verdict
 from ._edges._attention_edges import attention_edges
 from ._edges._correlation_edges import correlation_edges
 from ._edges._value_weighted_edges import value_weighted_edges
@@ -9,11 +13,15 @@ from ._response._sensitivity_scan import sensitivity_scan
 
 __all__ = [
     "attention_edges",
+    "correct_tests",
     "correlation_edges",
+    "explain_edges",
     "incremental_value",
     "matched_evaluation",
     "perturbation_auroc",
     "perturbation_effects",
+    "residualize_edges",
     "sensitivity_scan",
     "value_weighted_edges",
+    "verdict",
 ]
