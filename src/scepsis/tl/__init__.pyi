@@ -1,3 +1,5 @@
+from ._confounds._degree_null import degree_null
+from ._confounds._reference_auroc import reference_auroc
 from ._edges._attention_edges import attention_edges
 from ._edges._correlation_edges import correlation_edges
 from ._edges._value_weighted_edges import value_weighted_edges
@@ -7,7 +9,9 @@ from ._response._perturbation_effects import perturbation_effects
 __all__ = [
     "attention_edges",
     "correlation_edges",
+    "degree_null",
     "perturbation_auroc",
     "perturbation_effects",
+    "reference_auroc",
     "value_weighted_edges",
 ]
