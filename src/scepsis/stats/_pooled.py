@@ -107,6 +107,13 @@ class PooledScore:
         return self.n - self.n_pos
 
 
+def of_sources(scores: FloatArray, positive: BoolArray, valid: BoolArray) -> dict[str, FloatArray]:
+    """AUROC, interval, average precision and so on of every source, of scores of which nothing else is wanted."""
+    valid = valid & ~np.isnan(scores)
+    ranked = Ranked(Order.of(scores), positive & valid, valid)
+    return _of_sources(ranked, ranked.influence())
+
+
 def _of_sources(ranked: Ranked, influence: FloatArray) -> dict[str, FloatArray]:
     """What each source gives, with its interval over its own pairs (DeLong's variance, t of its targets)."""
     precision, share = average_precision(ranked.placements), prevalence(ranked.placements)
@@ -168,6 +175,15 @@ def _estimate(
         equivalence=equivalence(difference, error, found.df, margin) if margin else "",
         minimum_detectable=minimum_detectable(error, found.df),
     )
+
+
+def planted_estimate(
+    scores: FloatArray, positive: BoolArray, valid: BoolArray, clusters: Clusters, *, min_units: int
+) -> Contrast:
+    """The same as `pooled_estimate`, of scores of which nothing else is wanted."""
+    flat = Ranked(Order.of(scores.reshape(1, -1)), positive.reshape(1, -1), valid.reshape(1, -1))
+    influence = flat.influence().reshape(scores.shape)
+    return _estimate(float(flat.auroc[0]) - 0.5, influence, valid, clusters, margin=0.0, min_units=min_units)
 
 
 def n_clusters(took_part: BoolArray, clusters: Clusters) -> int:
