@@ -92,6 +92,8 @@ def status_of(pairs: ScreenPairs, one: EdgeSet, scores: FloatArray, counted: Boo
     if np.isnan(scores[pairs.screen.gene >= 0]).all():
         return "missing_vocab", "no perturbed gene has an edge to a candidate"
     if not counted.any():
+        if not (labels >= 0).any():
+            return "too_few_units", "no pair has a label, features, and an edge in every set"
         if not (labels == 1).any():
             return "no_positives", "no candidate responds to any perturbation"
         if not (labels == 0).any():

@@ -96,7 +96,8 @@ def _gain_row(cell: Cell | None, metric: str, margin: float) -> dict[str, Any]:
         found.get(what, NOTHING) for what in ("gene_only", "placebo", "strongest", "frequency")
     )
     method = interval_of(gain, metric)[1]
-    deciding = NOTHING if cell is None else found.get(cell.deciding, NOTHING)
+    # at the ceiling the difference is 0 for want of room, which is no equivalence
+    deciding = NOTHING if cell is None or cell.saturated else found.get(cell.deciding, NOTHING)
     row: dict[str, Any] = {
         "gene_only": np.nan if cell is None else mean_of(cell.gene_only),
         "augmented": np.nan if cell is None else mean_of(cell.augmented),
