@@ -1,3 +1,5 @@
+from ._confounds._degree_null import degree_null
+from ._confounds._reference_auroc import reference_auroc
 from ._decision._correct_tests import correct_tests
 from ._decision._verdict import verdict
 from ._edges._attention_edges import attention_edges
@@ -10,8 +12,10 @@ __all__ = [
     "attention_edges",
     "correct_tests",
     "correlation_edges",
+    "degree_null",
     "perturbation_auroc",
     "perturbation_effects",
+    "reference_auroc",
     "value_weighted_edges",
     "verdict",
 ]
