@@ -1,5 +1,7 @@
 from ._confounds._degree_null import degree_null
+from ._confounds._explain_edges import explain_edges
 from ._confounds._reference_auroc import reference_auroc
+from ._confounds._residualize_edges import residualize_edges
 from ._decision._correct_tests import correct_tests
 from ._decision._verdict import verdict
 from ._edges._attention_edges import attention_edges
@@ -13,9 +15,11 @@ __all__ = [
     "correct_tests",
     "correlation_edges",
     "degree_null",
+    "explain_edges",
     "perturbation_auroc",
     "perturbation_effects",
     "reference_auroc",
+    "residualize_edges",
     "value_weighted_edges",
     "verdict",
 ]
