@@ -1,5 +1,7 @@
 from ._confounds._degree_null import degree_null
 from ._confounds._explain_edges import explain_edges
+from ._confounds._incremental_value import incremental_value
+from ._confounds._matched_evaluation import matched_evaluation
 from ._confounds._reference_auroc import reference_auroc
 from ._confounds._residualize_edges import residualize_edges
 from ._decision._correct_tests import correct_tests
@@ -16,6 +18,8 @@ __all__ = [
     "correlation_edges",
     "degree_null",
     "explain_edges",
+    "incremental_value",
+    "matched_evaluation",
     "perturbation_auroc",
     "perturbation_effects",
     "reference_auroc",
