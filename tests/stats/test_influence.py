@@ -22,11 +22,26 @@ def test_variance_is_the_three_sums_of_cameron_gelbach_and_miller() -> None:
     valid = np.ones_like(influence, dtype=bool)
     valid[:, :4] = influence[:, :4] = 0
     by_unit = sum((unit - units.mean()) ** 2 for unit in units) / 6 / 7
-    by_gene = sum(influence[:, t].sum() ** 2 for t in range(30)) / 49 * 26 / 25
+    squares = [influence[:, t].sum() ** 2 for t in range(30)]
+    carriers = sum(squares) ** 2 / sum(square**2 for square in squares)
+    by_gene = sum(squares) / 49 * carriers / (carriers - 1)
     by_pair = sum(influence[g, t] ** 2 for g in range(7) for t in range(30)) / 49
     variance, df = two_way_variance(units, _sums(influence, valid))
     assert variance == pytest.approx(max(by_unit + by_gene - by_pair, by_unit, by_gene), rel=1e-12)
     assert df == 6
+
+
+def test_genes_that_carry_alike_count_whole_and_few_that_carry_count_alone() -> None:
+    """The usual correction G/(G-1) over the genes that differ from 0; at most doubled, as for two."""
+    units = np.zeros(6)
+    for heavy in (1, 2, 5, 40):
+        influence = np.zeros((6, 40))
+        influence[:, :heavy] = 0.5
+        variance, df = two_way_variance(units, _sums(influence, influence < np.inf))
+        heavy_or_two = max(heavy, 2)
+        by_gene, by_pair = heavy * 9 / 36 * heavy_or_two / (heavy_or_two - 1), heavy * 6 * 0.25 / 36
+        assert variance == pytest.approx(max(by_gene - by_pair, by_gene), rel=1e-12)
+        assert df == 5
 
 
 def test_variance_is_never_below_that_of_one_way() -> None:

@@ -53,6 +53,13 @@ def two_way_variance(units: FloatArray, sums: ClusterSums) -> tuple[float, int]:
     they were independent, is contained in both. Degrees of freedom are those of the smaller number of clusters less
     one.
 
+    With :math:`s_j` the sum of gene j, :math:`V_\mathrm{gene} = \frac{H}{H-1} \sum_j s_j^2 / n^2`, where
+    :math:`H = (\sum_j s_j^2)^2 / \sum_j s_j^4`, at least 2, is the number of genes that carry this variance. It is
+    the number of all genes when each carries as much, which gives the usual correction :math:`G/(G-1)`. But a few
+    genes respond to most perturbations: of 200 about seven carry it, the mean follows them and makes their sums
+    smaller, and counting 200 leaves intervals that hold the truth in 91.5 % of screens rather than in 94 %
+    (``benchmarks/interval_coverage.py``).
+
     Parameters
     ----------
     units
@@ -64,6 +71,14 @@ def two_way_variance(units: FloatArray, sums: ClusterSums) -> tuple[float, int]:
     if n_units < 2 or n_genes < 2:
         return np.nan, max(min(n_units, n_genes) - 1, 0)
     by_unit = float(np.var(units, ddof=1)) / n_units
-    by_gene = float(sums.by_gene @ sums.by_gene) / n_units**2 * n_genes / (n_genes - 1)
+    carried = _carriers(sums.by_gene)
+    by_gene = float(sums.by_gene @ sums.by_gene) / n_units**2 * carried / (carried - 1)
     by_pair = sums.of_pairs / n_units**2
     return max(by_unit + by_gene - by_pair, by_unit, by_gene), min(n_units, n_genes) - 1
+
+
+def _carriers(sums: FloatArray) -> float:
+    """How many clusters carry the sum of squares: all of them when they are alike, never fewer than two."""
+    squares = sums**2
+    quartic = float(squares @ squares)
+    return max(float(squares.sum()) ** 2 / quartic, 2.0) if quartic > 0 else 2.0
