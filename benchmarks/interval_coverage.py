@@ -32,8 +32,8 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import binom
 
 from scepsis._core._rng import child
-from scepsis.stats._contrasts import contrast
 from scepsis.stats._bootstrap import bootstrap_means, percentile_interval
+from scepsis.stats._contrasts import contrast
 from scepsis.stats._ranking import Responders, rank_responders
 
 if TYPE_CHECKING:
@@ -154,9 +154,8 @@ def truth_of_random_panels(design: Design, n_genes: int = N_GENES, n_units: int 
     for height, rho, pair in zip(design.gene_score, design.rho, units.pair, strict=True):
         weight = design.gene_liability
         correlation = height * weight * rho + np.sqrt((1 - height**2) * (1 - weight**2)) * pair
-        area = np.concatenate(
-            [expected_auroc(*part) for part in zip(*(np.array_split(x, 20) for x in (correlation, units.threshold)))]
-        )
+        blocks = zip(np.array_split(correlation, 20), np.array_split(units.threshold, 20), strict=True)
+        area = np.concatenate([expected_auroc(*block) for block in blocks])
         truth.append(np.average(area, weights=counts))
     return np.array(truth)
 
@@ -196,32 +195,37 @@ def intervals(
     low, high = percentile_interval(bootstrap_means(differences[:, None], N_BOOT, rng))
     result = {"t": found.interval, "two_way": found.two_way, "percentile": (float(low[0]), float(high[0]))}
     if pairs:
-        used = (np.ascontiguousarray(one[both]) for one in (*scores, positive))
-        naive = np.nanpercentile(pair_bootstrap(*used, N_PAIR_BOOT, rng.integers(2**32)), [2.5, 97.5])
+        used = [np.ascontiguousarray(one[both]) for one in scores]
+        replicates = pair_bootstrap(used, positive[both], N_PAIR_BOOT, rng.integers(2**32))
+        naive = np.nanpercentile(replicates, [2.5, 97.5])
         result["pairs"] = (float(naive[0]), float(naive[1]))
     return found.difference, result
 
 
 def pair_bootstrap(
-    first: NDArray[np.float64], second: NDArray[np.float64], positive: NDArray[np.bool_], n_boot: int, seed: int
+    scores: list[NDArray[np.float64]], positive: NDArray[np.bool_], n_boot: int, seed: int
 ) -> NDArray[np.float64]:
-    """Mean difference when pairs are drawn with replacement from the whole table, as if they were independent."""
-    orders = np.stack([np.argsort(first, axis=1), np.argsort(second, axis=1)])
-    values = np.stack([np.take_along_axis(one, order, axis=1) for one, order in zip((first, second), orders)])
+    """
+    Replicates when pairs are drawn with replacement from the whole table, as if they were independent.
+
+    Of the mean AUROC over rows, less that of the second score if there is one.
+    """
+    orders = np.stack([np.argsort(one, axis=1) for one in scores])
+    values = np.stack([np.take_along_axis(one, order, axis=1) for one, order in zip(scores, orders, strict=True)])
     is_first = np.ones(values.shape, dtype=bool)
     is_first[:, :, 1:] = values[:, :, 1:] != values[:, :, :-1]
     return _pair_replicates(orders, is_first, positive, n_boot, seed)
 
 
 @numba.njit(cache=True)
-def _pair_replicates(orders, is_first, positive, n_boot, seed):  # noqa: ANN001, ANN202
-    np.random.seed(seed)
+def _pair_replicates(orders, is_first, positive, n_boot, seed):
+    np.random.seed(seed)  # noqa: NPY002 - what compiled code has
     n_scores, n_units, n_genes = orders.shape
     result = np.empty(n_boot)
     for replicate in range(n_boot):
         counts = np.zeros(n_units * n_genes, dtype=np.int64)
         for _ in range(n_units * n_genes):
-            counts[np.random.randint(n_units * n_genes)] += 1
+            counts[np.random.randint(n_units * n_genes)] += 1  # noqa: NPY002
         total, n_used = 0.0, 0
         for unit in range(n_units):
             difference, defined = 0.0, True
