@@ -1,3 +1,4 @@
+from ._confounds._incremental_value import incremental_value
 from ._edges._attention_edges import attention_edges
 from ._edges._correlation_edges import correlation_edges
 from ._edges._value_weighted_edges import value_weighted_edges
@@ -7,6 +8,7 @@ from ._response._perturbation_effects import perturbation_effects
 __all__ = [
     "attention_edges",
     "correlation_edges",
+    "incremental_value",
     "perturbation_auroc",
     "perturbation_effects",
     "value_weighted_edges",
