@@ -1,6 +1,8 @@
+from ._claims import claims
 from ._edge_matrix import edge_matrix
 from ._edges import edges
 from ._effects import effects
 from ._layer_keys import layer_keys
+from ._tests import tests
 
-__all__ = ["edge_matrix", "edges", "effects", "layer_keys"]
+__all__ = ["claims", "edge_matrix", "edges", "effects", "layer_keys", "tests"]
