@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 WIRING = {"along": 1.0, "apart": 0.0}
 STRENGTHS = (0.5, 1.0, 2.0, 4.0)
-#: Perturbed regulators, and what makes the screen: about 40 of its 64 perturbations have enough responders in either world.
+#: Perturbed regulators, and what makes the screen: in either world about 40 of its 64 perturbations have responders.
 N_REGULATORS = 44
 SCREEN: dict[str, Any] = {"n_genes": 200, "n_other": 20, "n_controls": 1500, "cells_per_perturbation": 90}
 GENE_NOISE, PAIR_NOISE = 0.3, 0.35

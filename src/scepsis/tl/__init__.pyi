@@ -1,5 +1,6 @@
 from ._confounds._incremental_value import incremental_value
 from ._decision._correct_tests import correct_tests
+from ._decision._plan import plan
 from ._decision._verdict import verdict
 from ._edges._attention_edges import attention_edges
 from ._edges._correlation_edges import correlation_edges
@@ -14,6 +15,7 @@ __all__ = [
     "incremental_value",
     "perturbation_auroc",
     "perturbation_effects",
+    "plan",
     "value_weighted_edges",
     "verdict",
 ]
