@@ -5,6 +5,7 @@ from ._confounds._matched_evaluation import matched_evaluation
 from ._confounds._reference_auroc import reference_auroc
 from ._confounds._residualize_edges import residualize_edges
 from ._decision._correct_tests import correct_tests
+from ._decision._plan import plan
 from ._decision._verdict import verdict
 from ._edges._attention_edges import attention_edges
 from ._edges._correlation_edges import correlation_edges
@@ -23,6 +24,7 @@ __all__ = [
     "matched_evaluation",
     "perturbation_auroc",
     "perturbation_effects",
+    "plan",
     "reference_auroc",
     "residualize_edges",
     "sensitivity_scan",
