@@ -28,6 +28,8 @@ SELECT_CELLS = "select_cells"
 SELECT_PANEL = "select_panel"
 MATCH_GENES = "match_genes"
 GENE_FEATURES = "gene_features"
+#: Record of a choice among layers.
+SELECT_LAYER = "select_layer"
 #: The registry of tests, in ``uns``.
 TESTS = "tests"
 #: Slugs that would collide with a companion slot of an edges key.

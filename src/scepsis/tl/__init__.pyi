@@ -7,6 +7,7 @@ from ._edges._correlation_edges import correlation_edges
 from ._edges._value_weighted_edges import value_weighted_edges
 from ._response._perturbation_auroc import perturbation_auroc
 from ._response._perturbation_effects import perturbation_effects
+from ._response._select_layer import select_layer
 
 __all__ = [
     "attention_edges",
@@ -16,6 +17,7 @@ __all__ = [
     "perturbation_auroc",
     "perturbation_effects",
     "residualize_edges",
+    "select_layer",
     "value_weighted_edges",
     "verdict",
 ]
