@@ -12,6 +12,7 @@ from ._edges._correlation_edges import correlation_edges
 from ._edges._value_weighted_edges import value_weighted_edges
 from ._response._perturbation_auroc import perturbation_auroc
 from ._response._perturbation_effects import perturbation_effects
+from ._response._select_layer import select_layer
 from ._response._sensitivity_scan import sensitivity_scan
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "plan",
     "reference_auroc",
     "residualize_edges",
+    "select_layer",
     "sensitivity_scan",
     "value_weighted_edges",
     "verdict",

@@ -297,7 +297,7 @@ def _residual_edges(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Residual edges, and their records: scored by value, for a residual's sign is no direction of regulation."""
     varp, records = {}, {}
-    inherited = ("layer_rule", "layers", "cells", "genes", "n_cells", "n_genes", "cells_hash", "genes_hash")
+    inherited = ("layer_rule", "cells", "genes", "n_cells", "n_genes", "cells_hash", "genes_hash")
     for one in (one for one in columns if not one.signed):
         for (name, kind), residual in one.residuals.items():
             if tables.STORED[name] != kind:
