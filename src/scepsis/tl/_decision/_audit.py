@@ -1,27 +1,34 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
-
 from scepsis import pp, tl
 from scepsis._core._gene_table import FEATURES
-from scepsis._core._keys import COUNTS, EDGE_CELLS, EDGE_PANEL, LOGNORM, EdgeKeys, EffectKeys
-from scepsis._core._layers import keys_of_layers
-from scepsis._core._network import MODE, read_network
+from scepsis._core._keys import COUNTS, EDGE_CELLS, EDGE_PANEL, LOGNORM, TESTS, EffectKeys
+from scepsis._core._layers import layer_keys
+from scepsis._core._network import MODE
 from scepsis._core._resolve import resolve
 from scepsis._core._rng import resolve_seed
 from scepsis._core._store import record, write
-from scepsis._core._validate import listing, require_key, require_positive
+from scepsis._core._validate import require_key, require_positive
+from scepsis.tl._decision._audit_inputs import (
+    ATTENTION,
+    CORRELATION,
+    Subject,
+    named_in,
+    references_of,
+    require_answerable,
+    steps_to_skip,
+    subject_of,
+)
 from scepsis.tl._decision._conduct import Log, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    import pandas as pd
     from anndata import AnnData
 
     from scepsis._core._types import Data, EdgesLike, Scale, Seed
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
     from scepsis.stats._splits import JointMode
 
 SCALES: tuple[Scale, ...] = ("probability", "uniform_fold", "centered")
+
 
 def audit(  # noqa: PLR0913 - what its tools cost is for the caller to say
     adata: Data,
@@ -172,7 +180,9 @@ def audit(  # noqa: PLR0913 - what its tools cost is for the caller to say
     source = _Source(target, model, subject, groupby, control, layers, layer, gene_symbols, effects, seed)
     log.run(list(_preparation(source)), show=show_progress_bar)
     plan = _Plan(subject.names, references, left_out, common, effects, n_null, n_boot, n_seeds, joint_mode, n_jobs)
-    log.run([*_on_labels(target, plan), *_on_references(target, plan, min_targets, gene_symbols)], show=show_progress_bar)
+    log.run(
+        [*_on_labels(target, plan), *_on_references(target, plan, min_targets, gene_symbols)], show=show_progress_bar
+    )
     log.run(list(_decisions(target, plan)), show=show_progress_bar)
     params = record(
         edges=subject.names, references=list(references), model=None if model is None else model.name,
@@ -224,7 +234,9 @@ def _preparation(source: _Source) -> Iterator[Step]:
     values = source.layer is None and LOGNORM not in adata.layers and "log1p" not in adata.uns
     has_counts = COUNTS in adata.layers or adata.X is not None
     wanted = makes_edges or makes_features or EffectKeys(source.effects).uns not in adata.uns
-    yield _made("lognormalize", not (values and wanted and has_counts), "nothing needs values", partial(pp.lognormalize, adata))
+    yield _made(
+        "lognormalize", not (values and wanted and has_counts), "nothing needs values", partial(pp.lognormalize, adata)
+    )
     cells = partial(pp.select_cells, adata, groupby=source.groupby, control=source.control, rng=source.seed)
     why = "" if makes_edges or makes_features else "edges and gene features are there already"
     if source.groupby not in adata.obs:
@@ -248,7 +260,11 @@ def _preparation(source: _Source) -> Iterator[Step]:
 
 
 def _made(
-    name: str, is_there: bool, why_present: str, call: Callable[[], object], why_not: str = ""  # noqa: FBT001
+    name: str,
+    is_there: bool,
+    why_present: str,
+    call: Callable[[], object],
+    why_not: str = "",
 ) -> Step:
     """Step that makes something, unless it is there."""
     if is_there:
@@ -287,7 +303,7 @@ def _on_labels(adata: AnnData, plan: _Plan) -> Iterator[Step]:
     boot = more | {"n_boot": plan.n_boot}
     yield _tool(plan, "perturbation_auroc", partial(tl.perturbation_auroc, adata, **boot), why)
     known = ATTENTION.key in plan.names and ATTENTION.key in adata.uns
-    single = keys_of_layers(adata, ATTENTION.key) if known else {}
+    single = layer_keys(adata, ATTENTION.key) if known else {}
     one = why or ("" if len(single) > 1 else "there are no edges of several layers")
     profile = boot | {"edges": [*single.values(), CORRELATION], "key_added": "perturbation_auroc_layers"}
     yield _tool(plan, "perturbation_auroc_layers", partial(tl.perturbation_auroc, adata, **profile), one)

@@ -66,7 +66,9 @@ def subject_of(adata: AnnData, model: AttentionModel | None, edges: EdgesLike | 
     made = {CORRELATION, *tables} | ({ATTENTION.key} if model is not None else set())
     absent = [name for name in given if name not in adata.varp and name not in made]
     if absent:
-        msg = f"`adata.varp` has no edges {listing(absent)}; there are: {listing(adata.varp)}. Pass a table, or a model."
+        msg = (
+            f"`adata.varp` has no edges {listing(absent)}; there are: {listing(adata.varp)}. Pass a table, or a model."
+        )
         raise KeyError(msg)
     if not given:
         msg = "There is nothing to audit: pass a model, or `edges=` (keys of `adata.varp`, or tables)."
@@ -115,5 +117,3 @@ def require_answerable(
             f"no effects {effects!r}, and no `reference` was given. Name the column by `groupby=`, or pass a network."
         )
         raise ValueError(msg)
-
-
