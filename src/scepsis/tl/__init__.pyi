@@ -1,3 +1,4 @@
+from ._confounds._circularity import circularity
 from ._confounds._degree_null import degree_null
 from ._confounds._reference_auroc import reference_auroc
 from ._edges._attention_edges import attention_edges
@@ -8,6 +9,7 @@ from ._response._perturbation_effects import perturbation_effects
 
 __all__ = [
     "attention_edges",
+    "circularity",
     "correlation_edges",
     "degree_null",
     "perturbation_auroc",
