@@ -34,6 +34,8 @@ class Contrast:
     two_way: Interval = NO_INTERVAL
     #: Percentile interval over resampled perturbations.
     boot: Interval = NO_INTERVAL
+    #: Smaller sum of signed ranks, and its p-value.
+    statistic: float = np.nan
     p_value: float = np.nan
     cohen_d: float = np.nan
     equivalence: Conclusion = ""
@@ -51,20 +53,28 @@ class Contrast:
         )
 
 
-def contrast(differences: FloatArray, sums: ClusterSums, *, margin: float, min_units: int) -> Contrast:
-    """Compare over the perturbations that count for both scores; the bootstrap interval comes from `contrasts`."""
+def contrast(differences: FloatArray, sums: ClusterSums | None, *, margin: float, min_units: int) -> Contrast:
+    """
+    Compare over the perturbations that count for both scores; the bootstrap interval comes from elsewhere.
+
+    Without `sums` (a metric without influence values) there is no two-way interval, and equivalence and the smallest
+    detectable difference are those of perturbations taken as independent.
+    """
     n = len(differences)
     mean = float(np.mean(differences)) if n else np.nan
     if n < max(min_units, 2):
         return Contrast(mean, n)
-    variance, df = two_way_variance(differences, sums)
+    one_way = float(np.var(differences, ddof=1)) / n, n - 1
+    variance, df = one_way if sums is None else two_way_variance(differences, sums)
     error = float(np.sqrt(variance))
+    test = signed_rank(differences)
     return Contrast(
         difference=mean,
         n_units=n,
         interval=one_sample_t(differences).interval,
-        two_way=t_interval(mean, error, df),
-        p_value=signed_rank(differences).p_value,
+        two_way=NO_INTERVAL if sums is None else t_interval(mean, error, df),
+        statistic=test.statistic,
+        p_value=test.p_value,
         cohen_d=cohen_d(differences),
         equivalence=equivalence(mean, error, df, margin),
         minimum_detectable=minimum_detectable(error, df),
