@@ -12,6 +12,7 @@ from ._edges._value_weighted_edges import value_weighted_edges
 from ._response._perturbation_auroc import perturbation_auroc
 from ._response._perturbation_effects import perturbation_effects
 from ._response._sensitivity_scan import sensitivity_scan
+from ._response._specification_curve import specification_curve
 
 __all__ = [
     "attention_edges",
@@ -26,6 +27,7 @@ __all__ = [
     "reference_auroc",
     "residualize_edges",
     "sensitivity_scan",
+    "specification_curve",
     "value_weighted_edges",
     "verdict",
 ]
