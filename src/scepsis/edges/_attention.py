@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from scepsis.edges._cells import Batches, arrange
-from scepsis.edges._panel import panel_attention
-from scepsis.edges._readers import from_kernel, from_projections
+from scepsis.edges._panel import Scratch, panel_attention
+from scepsis.edges._readers import Done, from_kernel, from_projections
 from scepsis.edges._scales import scaled
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class Extraction:
         self.kernel = kernel
         self.sums = plan.new_sums(model.device)
         self._checked = False
+        self._scratch = Scratch()
         self._row_of_gene = plan.row_of_gene()
         self._place = np.full(max(int(tokens.max(initial=0)), int(panel.max(initial=0))) + 1, -1)
         self._place[panel] = np.arange(len(panel))
@@ -160,6 +161,7 @@ class Extraction:
             log_sum=log_sum,
             causal=self.model.causal,
             mean=not plan.heads,
+            scratch=self._scratch,
         )
         refuse_overflow(self.model, weights, f"attention of layer {layer}")
         for position, scale in enumerate(plan.scales):
@@ -218,6 +220,12 @@ def to_batch(model: AttentionModel, cells: Sequence[Cell]) -> Batch:
     return model.batch(tokens, [cell.order for cell in cells])
 
 
+def _hold_context(seen: dict[str, torch.Tensor], _module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+    """Keep what goes into a layer's output projection; there is nothing to see above it."""
+    seen["context"] = args[0]
+    raise Done
+
+
 @torch.no_grad()
 def check_seams(model: AttentionModel, batch: Batch, layer: int) -> None:
     """
@@ -238,8 +246,9 @@ def check_seams(model: AttentionModel, batch: Batch, layer: int) -> None:
         for name in ("query", "key", "value"):
             module: torch.nn.Module = getattr(seams, name)
             stack.callback(module.register_forward_hook(lambda _m, _a, out, name=name: seen.update({name: out})).remove)
-        stack.callback(seams.output.register_forward_pre_hook(lambda _m, args: seen.update(context=args[0])).remove)
-        model.forward(batch)
+        stack.callback(seams.output.register_forward_pre_hook(partial(_hold_context, seen)).remove)
+        with suppress(Done):
+            model.forward(batch)
     missing = {"query", "key", "value", "context"} - set(seen)
     if missing:
         msg = f"Layer {layer} of {model.name!r} never ran its {', '.join(sorted(missing))}: attention cannot be read."

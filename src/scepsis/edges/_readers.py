@@ -28,7 +28,7 @@ class OnLayer(Protocol):
     def __call__(self, layer: int, query: torch.Tensor, key: torch.Tensor, log_sum: torch.Tensor | None) -> None: ...
 
 
-class _Done(Exception):  # noqa: N818
+class Done(Exception):  # noqa: N818
     """Raised inside the forward pass once the last layer asked for has been read."""
 
 
@@ -48,7 +48,7 @@ def from_projections(model: AttentionModel, batch: Batch, layers: Sequence[int],
                     if len(held) == 2:
                         on_layer(layer, *model.heads(layer, held.pop("query"), held.pop("key"), batch), None)
                         if layer == max(layers):
-                            raise _Done
+                            raise Done
 
                 return hook
 
@@ -57,7 +57,7 @@ def from_projections(model: AttentionModel, batch: Batch, layers: Sequence[int],
             stack.callback(seams.key.register_forward_hook(catch("key")).remove)
         try:
             model.forward(batch)
-        except _Done:
+        except Done:
             return True
     return False
 
@@ -96,7 +96,7 @@ def from_kernel(model: AttentionModel, batch: Batch, layers: Sequence[int], on_l
         on_layer(layer, query, key, log_sum[..., : query.shape[2]])
         heard.append(layer)
         if layer == max(layers):
-            raise _Done
+            raise Done
 
     with ExitStack() as stack:
         for layer in layers:
@@ -105,7 +105,7 @@ def from_kernel(model: AttentionModel, batch: Batch, layers: Sequence[int], on_l
         stack.enter_context(_Listener(hear))
         try:
             model.forward(batch)
-        except _Done:
+        except Done:
             return True
     if heard:
         msg = f"{model.name!r} ran a readable attention kernel in layers {heard} but not in all of {list(layers)}."
@@ -127,8 +127,8 @@ def from_outputs(
             def catch(_module: torch.nn.Module, args: tuple[torch.Tensor, ...], layer: int = layer) -> None:
                 on_layer(layer, args[0])
                 if layer == max(layers):
-                    raise _Done
+                    raise Done
 
             stack.callback(model.seams(layer).output.register_forward_pre_hook(catch).remove)
-        with suppress(_Done):
+        with suppress(Done):
             model.forward(batch)
