@@ -10,6 +10,9 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+#: Where the log sums are made part of the product. Elsewhere a product may round its factors (TF32 keeps 10 bits),
+#: which loses nothing of half precision but much of a log sum.
+_FOLDED_ON = {"cpu"}
 #: Scores alive at once: about a cache full of them on a CPU, enough for a GPU to be busy with.
 _SCORES_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 26}
 
@@ -71,15 +74,26 @@ def panel_attention(
     positions = torch.arange(query.shape[1], device=device)
     seen = columns if log_sum is not None else slice(0, n_tokens)
     forbidden = positions[seen][None] > positions[rows][:, None] if causal else None
-    q, k = _factors(query, key, rows, seen, log_sum, share=len(query) if mean else 1, scratch=scratch)
-    shape = (1 if mean else len(q), q.shape[1], len(positions[columns]))
-    result = scratch.take("result", shape, precision, device)
+    q, k = query[:, rows], key[:, seen]
+    scale, shift = query.shape[-1] ** -0.5, None
+    if log_sum is not None:
+        # The logarithm to base 2, powers of which are quicker than those of e, of attention over the number averaged.
+        scale *= log2(e)
+        shift = log_sum[:, rows, None].to(precision) * -log2(e) - log2(len(query) if mean else 1)
+    folded = device.type in _FOLDED_ON
+    q, k = _folded(q, k, scale, shift, precision, scratch) if folded else (q.to(precision), k.to(precision))
+    k = k.transpose(1, 2)
+    result = scratch.take("result", (1 if mean else len(q), q.shape[1], len(positions[columns])), precision, device)
     for piece in _pieces(q.shape[1], len(q) * k.shape[-1], device):
         part = q[:, piece]
         scores = torch.bmm(part, k, out=scratch.take("scores", (*part.shape[:2], k.shape[-1]), precision, device))
+        if not folded:
+            scores = (
+                scores.mul_(scale) if shift is None else torch.add(shift[:, piece], scores, alpha=scale, out=scores)
+            )
         if forbidden is not None:
             scores.masked_fill_(forbidden[piece], float("-inf"))
-        if log_sum is None:
+        if shift is None:
             weights = torch.softmax(scores, -1, out=scratch.take("weights", scores.shape, precision, device))
             weights = weights[..., columns]
             if mean:
@@ -93,34 +107,25 @@ def panel_attention(
     return result
 
 
-def _factors(
+def _folded(
     query: torch.Tensor,
     key: torch.Tensor,
-    rows: torch.Tensor | slice,
-    seen: torch.Tensor | slice,
-    log_sum: torch.Tensor | None,
-    *,
-    share: int,
+    scale: float,
+    shift: torch.Tensor | None,
+    precision: torch.dtype,
     scratch: Scratch,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    r"""
-    What to multiply (heads x rows x size, heads x size x columns) for scores over the root of the head size.
-
-    With log sums, the product is :math:`\log_2 (a_{ij} / \text{share})`: the log sum is one more entry of the query
-    that meets a 1 in every key, and powers of 2 are quicker than those of e.
-    """
-    precision, device = torch.promote_types(query.dtype, torch.float32), query.device
-    q, k = query[:, rows], key[:, seen]
-    size = q.shape[-1]
-    more = 0 if log_sum is None else 1
-    wide_q = scratch.take("query", (*q.shape[:2], size + more), precision, device)
-    wide_k = scratch.take("key", (*k.shape[:2], size + more), precision, device)
-    wide_q[..., :size].copy_(q).mul_(size**-0.5 * (log2(e) if more else 1.0))
-    wide_k[..., :size].copy_(k)
-    if log_sum is not None:
-        wide_q[..., size].copy_(log_sum[:, rows]).mul_(-log2(e)).sub_(log2(share))
-        wide_k[..., size] = 1.0
-    return wide_q, wide_k.transpose(1, 2)
+    """Queries and keys whose product is scaled and shifted: the shift is an entry of the query that meets a 1."""
+    size, device = query.shape[-1], query.device
+    width = size if shift is None else size + 1
+    q = scratch.take("query", (*query.shape[:2], width), precision, device)
+    k = scratch.take("key", (*key.shape[:2], width), precision, device)
+    q[..., :size].copy_(query).mul_(scale)
+    k[..., :size].copy_(key)
+    if shift is not None:
+        q[..., size:] = shift
+        k[..., size:] = 1.0
+    return q, k
 
 
 def _pieces(n_rows: int, scores_per_row: int, device: torch.device) -> Iterator[slice]:
