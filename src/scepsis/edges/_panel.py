@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 #: Where the log sums are made part of the product. Elsewhere a product may round its factors (TF32 keeps 10 bits),
 #: which loses nothing of half precision but much of a log sum.
 _FOLDED_ON = {"cpu"}
-#: Scores alive at once: about a cache full of them on a CPU, enough for a GPU to be busy with.
-_SCORES_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 26}
+#: Scores alive at once: a cache full of them on a CPU, enough for a GPU to be busy with.
+_SCORES_AT_ONCE = {"cpu": 1 << 19, "cuda": 1 << 26}
 
 
 class Scratch:
