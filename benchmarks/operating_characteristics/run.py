@@ -1,7 +1,8 @@
 """
 How often the criteria of the verdict pass, on simulated screens whose truth is known.
 
-    python benchmarks/operating_characteristics/run.py --seeds 200 --jobs 2            # error rates, both worlds
+    python benchmarks/operating_characteristics/run.py --study rates --seeds 200 --jobs 2
+    python benchmarks/operating_characteristics/run.py --study power --seeds 200 --sizes "40 x 200" --jobs 2
     python benchmarks/operating_characteristics/run.py --study power --seeds 20 --jobs 2
     python benchmarks/operating_characteristics/summarise.py                           # tables in markdown
 
@@ -18,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from battery import judge
@@ -25,6 +27,9 @@ from tqdm.auto import tqdm
 from worlds import BASE, SIZES, STRENGTHS, WIRING, make_world
 
 import scepsis
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HERE = Path(__file__).parent
 COLUMNS = [
@@ -41,7 +46,8 @@ class Screen:
     world: str
     size: str
     seed: int
-    #: Whether there are other edges than true ones.
+    #: Strengths of the true edges, and whether there are others than true ones.
+    strengths: tuple[float, ...]
     others: bool
 
     @property
@@ -49,16 +55,21 @@ class Screen:
         return self.world, self.size, self.seed
 
 
-def screens(study: str, seeds: range) -> list[Screen]:
-    """``rates``: every kind of edges in both worlds; ``power``: true edges in the first, in screens of every size."""
+def screens(study: str, seeds: range, worlds: Sequence[str], sizes: Sequence[str]) -> list[Screen]:
+    """
+    List the screens of a study, seed by seed.
+
+    ``rates``: every kind of edges, of the true ones the strongest, in `worlds`; ``power``: true edges of all strengths
+    where responses travel along them, in screens of `sizes`.
+    """
     if study == "rates":
-        return [Screen(world, BASE, seed, others=True) for seed in seeds for world in WIRING]
-    return [Screen("along", size, seed, others=False) for seed in seeds for size in SIZES]
+        return [Screen(world, BASE, seed, STRENGTHS[-1:], others=True) for seed in seeds for world in worlds]
+    return [Screen("along", size, seed, STRENGTHS, others=False) for seed in seeds for size in sizes]
 
 
 def judged(screen: Screen) -> pd.DataFrame:
     """Rows of one screen, one for each set of edges."""
-    world = make_world(screen.world, screen.seed, size=screen.size, strengths=STRENGTHS, others=screen.others)
+    world = make_world(screen.world, screen.seed, size=screen.size, strengths=screen.strengths, others=screen.others)
     rows = judge(world).assign(
         world=screen.world, size=screen.size, seed=screen.seed, n_sets=len(world.edges), version=scepsis.__version__
     )
@@ -106,6 +117,8 @@ def run(path: Path, wanted: list[Screen], jobs: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", choices=["rates", "power"], default="rates")
+    parser.add_argument("--worlds", nargs="+", choices=list(WIRING), default=["apart"], help="of the error rates")
+    parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES), help="of the power study")
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=1)
@@ -113,7 +126,8 @@ def main() -> None:
     options = parser.parse_args()
     path = options.results or HERE / "results" / f"{options.study}.csv"
     path.parent.mkdir(exist_ok=True)
-    run(path, screens(options.study, range(options.first, options.first + options.seeds)), options.jobs)
+    seeds = range(options.first, options.first + options.seeds)
+    run(path, screens(options.study, seeds, options.worlds, options.sizes), options.jobs)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,21 @@
+from ._confounds._explain_edges import explain_edges
 from ._confounds._matched_evaluation import matched_evaluation
+from ._confounds._residualize_edges import residualize_edges
 from ._decision._verdict import verdict
 from ._edges._attention_edges import attention_edges
 from ._response._perturbation_auroc import perturbation_auroc
 from ._response._perturbation_auroc_layers import perturbation_auroc_layers
 from ._response._perturbation_effects import perturbation_effects
+from ._response._select_layer import select_layer
 
 __all__ = [
     "attention_edges",
+    "explain_edges",
     "matched_evaluation",
     "perturbation_auroc",
     "perturbation_auroc_layers",
     "perturbation_effects",
+    "residualize_edges",
+    "select_layer",
     "verdict",
 ]
