@@ -1,5 +1,6 @@
 from ._confounds._degree_null import degree_null
 from ._confounds._explain_edges import explain_edges
+from ._confounds._incremental_value import incremental_value
 from ._confounds._matched_evaluation import matched_evaluation
 from ._confounds._reference_auroc import reference_auroc
 from ._confounds._residualize_edges import residualize_edges
@@ -14,6 +15,7 @@ __all__ = [
     "attention_edges",
     "degree_null",
     "explain_edges",
+    "incremental_value",
     "matched_evaluation",
     "perturbation_auroc",
     "perturbation_auroc_layers",
