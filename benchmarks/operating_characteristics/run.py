@@ -8,7 +8,8 @@ How often the criteria of the verdict pass, on simulated screens whose truth is 
 
 Results are rows of a CSV file, added seed by seed: a run that is killed goes on where it stopped when the same line
 is given again, and one with more seeds adds to what is there. Processes have one thread each. What worlds and edges
-are made of is in `worlds.py`, what is run on them in `battery.py`.
+are made of is in `worlds.py`, what is run on them in `battery.py`; boosted trees are fitted by `compiled_trees.py`,
+unless `--library-trees` asks for those of the package.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import compiled_trees
 import pandas as pd
 from battery import judge
 from tqdm.auto import tqdm
@@ -29,7 +31,7 @@ from worlds import BASE, SIZES, STRENGTHS, WIRING, make_world
 import scepsis
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 HERE = Path(__file__).parent
 COLUMNS = [
@@ -98,7 +100,7 @@ NUMBERS = ["auroc", "auroc_variance", "positive_rate", "kept", "cpu_seconds"]
 TRUTHS = ["a", "b", "c", "d", "overall", "abc"]
 
 
-def run(path: Path, wanted: list[Screen], jobs: int) -> None:
+def run(path: Path, wanted: list[Screen], jobs: int, prepare: Callable[[], object] = compiled_trees.install) -> None:
     """Judge what is not in the file yet, adding the rows of each screen as soon as it is done."""
     rows = read(path)
     fresh = path.with_suffix(".new")
@@ -108,7 +110,10 @@ def run(path: Path, wanted: list[Screen], jobs: int) -> None:
     left = [screen for screen in wanted if screen.key not in done]
     for name in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
         os.environ[f"{name}_NUM_THREADS"] = "1"  # of the processes, which start from nothing
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool, path.open("a") as file:
+    with (
+        ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=prepare) as pool,
+        path.open("a") as file,
+    ):
         tasks = [pool.submit(judged, screen) for screen in left]
         for task in tqdm(as_completed(tasks), total=len(left), unit="screen"):
             file.write(task.result().to_csv(index=False, header=False))
@@ -123,12 +128,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument(
+        "--library-trees", action="store_true", help="boosted trees of the package, about twice the time"
+    )
     parser.add_argument("--results", type=Path, help="CSV file; results/<study>.csv beside this script when not given")
     options = parser.parse_args()
     path = options.results or HERE / "results" / f"{options.study}.csv"
     path.parent.mkdir(exist_ok=True)
     seeds = range(options.first, options.first + options.seeds)
-    run(path, screens(options.study, seeds, options.worlds, options.sizes), options.jobs)
+    prepare = int if options.library_trees else compiled_trees.install
+    run(path, screens(options.study, seeds, options.worlds, options.sizes), options.jobs, prepare)
 
 
 if __name__ == "__main__":
