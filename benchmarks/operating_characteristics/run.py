@@ -85,7 +85,8 @@ def read(path: Path) -> pd.DataFrame:
     if not whole or whole[0].rstrip("\n").split(",") != COLUMNS:
         return pd.DataFrame(columns=COLUMNS)
     cells = [line.rstrip("\n").split(",") for line in whole[1:]]
-    rows = pd.DataFrame(cells, columns=COLUMNS).astype(dict.fromkeys(NUMBERS, float) | dict.fromkeys(WHOLE, int))
+    rows = pd.DataFrame(cells, columns=COLUMNS).replace("", None)  # a missing number is written as nothing
+    rows = rows.astype(dict.fromkeys(NUMBERS, float) | dict.fromkeys(WHOLE, int))
     for name in TRUTHS:
         rows[name] = rows[name].map({"True": True, "False": False}).astype("boolean")
     count = rows.groupby(UNIT)["edges"].transform("nunique")

@@ -146,6 +146,12 @@ def test_file_cut_anywhere_gives_whole_screens_and_is_gone_on_with(
     assert sorted(run.read(path)["seed"]) == [0, 0, 1, 1, 2, 2]
 
 
+def test_a_screen_without_rewired_edges_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "power.csv"
+    _frame([_row("along", 0, "true_4", passed=True, n_sets=1) | {"kept": np.nan}]).to_csv(path, index=False)
+    assert run.read(path)["kept"].isna().tolist() == [True]
+
+
 class _InThisProcess:
     def __init__(self, *_: object, **__: object) -> None:
         from concurrent.futures import Future

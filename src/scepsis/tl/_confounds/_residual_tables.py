@@ -31,8 +31,8 @@ UNIT = "regulator x gene"
 SUMMARY = [
     "edges", "variant", "residualizer", "split", "edges_key", "r2", "auroc_raw", "raw_low", "raw_high", "auroc",
     "ci_low", "ci_high", "boot_low", "boot_high", "auroc_mean", "auroc_sd", "n_seeds", "retention", "retention_low",
-    "retention_high", "retention_twoway_low", "retention_twoway_high", "is_smallest", "equivalence", "margin", "minimum_detectable",
-    "n_pairs", "n_pos", "n_units", "status",
+    "retention_high", "retention_twoway_low", "retention_twoway_high", "is_smallest", "equivalence", "margin",
+    "minimum_detectable", "n_pairs", "n_pos", "n_units", "status",
 ]  # fmt: skip
 PER_REGULATOR = ["edges", "residualizer", "regulator", "auroc_raw", "auroc", "n_pos", "n_neg"]
 DETECTION = ["edges", "residualizer", "delta", "statistic", "ci_low", "ci_high", "detected"]

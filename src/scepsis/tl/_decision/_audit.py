@@ -5,10 +5,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from scepsis import pp, tl
+from scepsis._core._edge_frames import better_named
 from scepsis._core._gene_table import FEATURES
-from scepsis._core._keys import COUNTS, EDGE_CELLS, EDGE_PANEL, LOGNORM, TESTS, EffectKeys
+from scepsis._core._keys import EDGE_CELLS, EDGE_PANEL, LOGNORM, TESTS, EffectKeys
 from scepsis._core._layers import layer_keys
-from scepsis._core._network import MODE
 from scepsis._core._resolve import resolve
 from scepsis._core._rng import resolve_seed
 from scepsis._core._store import record, write
@@ -16,12 +16,11 @@ from scepsis._core._validate import require_key, require_positive
 from scepsis.tl._decision._audit_inputs import (
     ATTENTION,
     CORRELATION,
-    Subject,
-    named_in,
     references_of,
     require_answerable,
     steps_to_skip,
     subject_of,
+    tells_modes,
 )
 from scepsis.tl._decision._conduct import Log, Step
 
@@ -34,7 +33,9 @@ if TYPE_CHECKING:
     from scepsis._core._types import Data, EdgesLike, Scale, Seed
     from scepsis.models import AttentionModel
     from scepsis.stats._splits import JointMode
+    from scepsis.tl._decision._audit_inputs import Subject
 
+THERE = "edges and gene features are there already"
 SCALES: tuple[Scale, ...] = ("probability", "uniform_fold", "centered")
 
 
@@ -228,67 +229,54 @@ class _Plan:
 
 def _preparation(source: _Source) -> Iterator[Step]:
     """Cells, panel, features, edges and labels, as far as they are not there."""
-    adata, model, layer = source.adata, source.model, source.layer
+    adata, model, layer, effects = source.adata, source.model, source.layer, EffectKeys(source.effects).uns
     makes_edges = (model is not None and ATTENTION.key not in adata.varp) or CORRELATION not in adata.varp
     makes_features = any(name not in adata.var for name in FEATURES)
-    values = source.layer is None and LOGNORM not in adata.layers and "log1p" not in adata.uns
-    has_counts = COUNTS in adata.layers or adata.X is not None
-    wanted = makes_edges or makes_features or EffectKeys(source.effects).uns not in adata.uns
-    yield _made(
-        "lognormalize", not (values and wanted and has_counts), "nothing needs values", partial(pp.lognormalize, adata)
-    )
+    has_values = layer is not None or LOGNORM in adata.layers or "log1p" in adata.uns
+    needless = "" if makes_edges or makes_features or effects not in adata.uns else THERE
+    no_labels = "" if source.groupby in adata.obs else f"there is no column obs[{source.groupby!r}]"
+    yield _made("lognormalize", partial(pp.lognormalize, adata), there=has_values, why_not=needless)
     cells = partial(pp.select_cells, adata, groupby=source.groupby, control=source.control, rng=source.seed)
-    why = "" if makes_edges or makes_features else "edges and gene features are there already"
-    if source.groupby not in adata.obs:
-        why = f"there is no column obs[{source.groupby!r}]"
-    yield _made("select_cells", EDGE_CELLS in adata.obs, "", cells, why)
+    why = no_labels if makes_edges or makes_features else THERE
+    yield _made("select_cells", cells, there=EDGE_CELLS in adata.obs, why_not=why)
     panel = partial(pp.select_panel, adata, model, gene_symbols=source.gene_symbols, layer=layer)
-    yield _made("select_panel", EDGE_PANEL in adata.var, "", panel, "" if makes_edges else "edges are there already")
-    yield _made("gene_features", not makes_features, "", partial(pp.gene_features, adata, layer=layer))
+    yield _made("select_panel", panel, there=EDGE_PANEL in adata.var, why_not="" if makes_edges else THERE)
+    yield _made("gene_features", partial(pp.gene_features, adata, layer=layer), there=not makes_features)
     yield from _attention(source)
     for name, frame in source.subject.tables.items():
-        column = named_in(adata, frame, source.gene_symbols)
+        column = better_named(adata, frame, source.gene_symbols)
         yield Step("add_edges", partial(pp.add_edges, adata, frame, key_added=name, gene_symbols=column))
     correlation = partial(tl.correlation_edges, adata, layer=layer, key_added=CORRELATION)
-    yield _made("correlation_edges", CORRELATION in adata.varp, "", correlation)
+    yield _made("correlation_edges", correlation, there=CORRELATION in adata.varp)
     labels = partial(
         tl.perturbation_effects, adata, groupby=source.groupby, control=source.control, layer=layer,
         gene_symbols=source.gene_symbols, key_added=source.effects, show_progress_bar=False, rng=source.seed,
     )  # fmt: skip
-    why = "" if source.groupby in adata.obs else f"there is no column obs[{source.groupby!r}]"
-    yield _made("perturbation_effects", EffectKeys(source.effects).uns in adata.uns, "", labels, why)
+    yield _made("perturbation_effects", labels, there=effects in adata.uns, why_not=no_labels)
 
 
-def _made(
-    name: str,
-    is_there: bool,
-    why_present: str,
-    call: Callable[[], object],
-    why_not: str = "",
-) -> Step:
+def _made(name: str, call: Callable[[], object], *, there: bool, why_not: str = "") -> Step:
     """Step that makes something, unless it is there."""
-    if is_there:
-        return Step(name, call, why_present or "used as it is", present=True)
-    return Step(name, call, why_not)
+    return Step(name, call, "used as it is", present=True) if there else Step(name, call, why_not)
 
 
 def _attention(source: _Source) -> Iterator[Step]:
     """Attention on three scales, and that of random weights."""
     adata, model, seed = source.adata, source.model, source.seed
-    more: dict[str, Any] = {"layers": source.layers, "rng": seed}
+    there, twin_there = ATTENTION.key in adata.varp, ATTENTION.randomized in adata.varp
     if model is None:
-        why = "used as it is" if ATTENTION.key in adata.varp else "no model was given"
-        yield Step("attention_edges", object, why, present=ATTENTION.key in adata.varp)
+        yield _made("attention_edges", object, there=there, why_not="no model was given")
         return
+    more: dict[str, Any] = {"layers": source.layers, "rng": seed}
     own = partial(tl.attention_edges, adata, model, scale=SCALES, key_added=ATTENTION.key, **more)
-    yield _made("attention_edges", ATTENTION.key in adata.varp, "", own)
+    yield _made("attention_edges", own, there=there)
 
     def untrained() -> None:
         from scepsis.models import randomize
 
         tl.attention_edges(adata, randomize(model, rng=seed), key_added=ATTENTION.randomized, **more)
 
-    yield _made("attention_edges (random weights)", ATTENTION.randomized in adata.varp, "", untrained)
+    yield _made("attention_edges (random weights)", untrained, there=twin_there)
 
 
 def _tool(plan: _Plan, name: str, call: Callable[[], object], why_not: str = "", suffix: str = "") -> Step:
@@ -328,28 +316,25 @@ def _on_references(adata: AnnData, plan: _Plan, min_targets: int, gene_symbols: 
         return
     for position, (name, frame) in enumerate(plan.references.items()):
         suffix = f"_{name}" if position else ""
-        scored = [one for one in plan.names if one != name]
         more = plan.common | {
-            "edges": scored,
+            "reference": frame,
             "reference_name": name,
+            "edges": [one for one in plan.names if one != name],
             "min_targets": min_targets,
-            "gene_symbols": named_in(adata, frame, gene_symbols),
+            "gene_symbols": better_named(adata, frame, gene_symbols),
         }
-
-        def call(tool: Callable[..., object], more: dict[str, Any] = more, suffix: str = suffix, **own: Any) -> Any:
-            return partial(tool, adata, key_added=f"{tool.__name__}{suffix}", **more, **own)
-
-        boot = {"reference": frame, "n_boot": plan.n_boot}
-        residual = call(tl.residualize_edges, **boot, n_seeds=plan.n_seeds, n_jobs=plan.n_jobs)
-        yield _tool(plan, "residualize_edges", residual, suffix=suffix)
-        yield _tool(plan, "reference_auroc", call(tl.reference_auroc, **boot), suffix=suffix)
-        null = call(
-            tl.degree_null, reference=frame, n_null=plan.n_null, n_label=plan.n_null, n_jobs=plan.n_jobs,
-            show_progress_bar=False,
-        )  # fmt: skip
-        yield _tool(plan, "degree_null", null, suffix=suffix)
-        why = "" if MODE in frame else f"{name} does not say whether pairs are activating"
-        yield _tool(plan, "circularity", call(tl.circularity, **boot), why, suffix=suffix)
+        boot = {"n_boot": plan.n_boot}
+        null = {"n_null": plan.n_null, "n_label": plan.n_null, "n_jobs": plan.n_jobs, "show_progress_bar": False}
+        unknown = "" if tells_modes(frame) else f"{name} does not say which pairs activate and which repress"
+        runs: list[tuple[Callable[..., object], dict[str, Any], str]] = [
+            (tl.residualize_edges, boot | {"n_seeds": plan.n_seeds, "n_jobs": plan.n_jobs}, ""),
+            (tl.reference_auroc, boot, ""),
+            (tl.degree_null, null, ""),
+            (tl.circularity, boot, unknown),
+        ]
+        for tool, own, why in runs:
+            called = partial(tool, adata, key_added=f"{tool.__name__}{suffix}", **more | own)
+            yield _tool(plan, tool.__name__, called, why, suffix)
 
 
 def _decisions(adata: AnnData, plan: _Plan) -> Iterator[Step]:

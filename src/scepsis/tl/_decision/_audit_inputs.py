@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from scepsis._core._edge_frames import WEIGHT, better_named
 from scepsis._core._keys import EdgeKeys, EffectKeys
-from scepsis._core._network import read_network
+from scepsis._core._network import MODE, read_network
 from scepsis._core._validate import listing, require_key
 
 if TYPE_CHECKING:
@@ -79,29 +80,26 @@ def subject_of(adata: AnnData, model: AttentionModel | None, edges: EdgesLike | 
 
 
 def references_of(
-    adata: AnnData, reference: object, gene_symbols: str | None, min_targets: int
+    adata: AnnData, reference: Any, gene_symbols: str | None, min_targets: int
 ) -> dict[str, pd.DataFrame]:
     """References by name, each read once over all genes, so that one of another namespace raises before any work."""
     if reference is None:
         return {}
-    named = dict(reference) if isinstance(reference, Mapping) else {"reference": reference}
+    named: dict[str, Any] = dict(reference) if isinstance(reference, Mapping) else {"reference": reference}
     for name, frame in named.items():
         if not isinstance(frame, pd.DataFrame):
-            msg = f"`reference` must be a frame with columns 'source' and 'target', or a dict of such, not {type(frame).__name__}."
+            kind = type(frame).__name__
+            msg = f"`reference` must be a frame with columns 'source' and 'target', or a dict of such, not {kind}."
             raise TypeError(msg)
         require_key(name, argument="reference")
-        column = named_in(adata, frame, gene_symbols)
+        column = better_named(adata, frame, gene_symbols)
         read_network(adata, frame, np.arange(adata.n_vars), min_targets=min_targets, gene_symbols=column)
     return named
 
 
-def named_in(adata: AnnData, frame: pd.DataFrame, gene_symbols: str | None) -> str | None:
-    """Column that names more of a table's genes: `gene_symbols`, or None for ``var_names``."""
-    if gene_symbols is None or gene_symbols not in adata.var or not {"source", "target"} <= set(frame):
-        return gene_symbols
-    named = {*frame["source"], *frame["target"]}
-    by_name, by_symbol = (int(names.isin(named).sum()) for names in (adata.var_names, adata.var[gene_symbols]))
-    return gene_symbols if by_symbol > by_name else None
+def tells_modes(frame: pd.DataFrame) -> bool:
+    """Whether a reference knows the direction of regulation of any pair: by its modes, or by weights of both signs."""
+    return MODE in frame or (WEIGHT in frame and bool((frame[WEIGHT] < 0).any()))
 
 
 def has_labels(adata: AnnData, groupby: str, effects: str) -> bool:
@@ -113,7 +111,8 @@ def require_answerable(
 ) -> None:
     if not references and not has_labels(adata, groupby, effects):
         msg = (
-            f"There is nothing to audit {listing(subject.names)} on: `adata.obs[{groupby!r}]` does not exist, there are "
-            f"no effects {effects!r}, and no `reference` was given. Name the column by `groupby=`, or pass a network."
+            f"There is nothing to audit {listing(subject.names)} on: `adata.obs[{groupby!r}]` does not exist, there "
+            f"are no effects {effects!r}, and no `reference` was given. Name the column by `groupby=`, or pass a "
+            "network."
         )
         raise ValueError(msg)
