@@ -207,6 +207,7 @@ def test_verdict_on_three_screens(seed: int) -> None:
     assert (rest["overall"] == False).all()  # noqa: E712 - missing is not False
 
 
+@pytest.mark.slow
 def test_studies_judge_as_an_audit_does() -> None:
     """The studies leave out what the verdict does not read; an audit of the same edges passes and fails the same."""
     keys = ["true_4", "random"]
