@@ -43,9 +43,14 @@ if TYPE_CHECKING:
 
 WIRING = {"along": 1.0, "apart": 0.0}
 STRENGTHS = (0.5, 1.0, 2.0, 4.0)
-#: Perturbed regulators, and what makes the screen: in either world about 40 of its 64 perturbations have responders.
-N_REGULATORS = 44
-SCREEN: dict[str, Any] = {"n_genes": 200, "n_other": 20, "n_controls": 1500, "cells_per_perturbation": 90}
+SCREEN: dict[str, Any] = {"n_controls": 1500, "cells_per_perturbation": 90}
+#: Of the perturbations, in either world about 40, 80 and 120 have enough responders.
+SIZES: dict[str, dict[str, int]] = {
+    "40 x 200": {"n_genes": 200, "n_regulators": 44, "n_other": 20},
+    "80 x 400": {"n_genes": 400, "n_regulators": 88, "n_other": 40},
+    "120 x 600": {"n_genes": 600, "n_regulators": 132, "n_other": 60},
+}
+BASE = "40 x 200"
 GENE_NOISE, PAIR_NOISE = 0.3, 0.35
 
 
@@ -62,21 +67,26 @@ class World:
 
 
 def make_world(
-    name: str, seed: int, *, strengths: tuple[float, ...] = STRENGTHS, n_perturbations: int = N_REGULATORS
+    name: str, seed: int, *, size: str = BASE, strengths: tuple[float, ...] = STRENGTHS, others: bool = True
 ) -> World:
-    """Simulate a screen and make its edges; every set has a generator of its own."""
-    knobs = SCREEN | {"n_regulators": n_perturbations, "wiring": WIRING[name], "rng": seed}
+    """Simulate a screen and make its edges, without `others` only the true ones; every set has its own generator."""
+    knobs = SCREEN | SIZES[size] | {"wiring": WIRING[name], "rng": seed}
     adata = sps.datasets.simulate_screen(**knobs)
     network = np.abs(adata.varp["regulation"])
     world = World(adata, adata.uns["simulate_screen"]["network"][["source", "target"]].drop_duplicates())
     noise = {key: _normal(network.shape, seed, key) for key in ("true", "key_var", "key_resp", "rewired", "random")}
     scores = {f"true_{strength:g}": strength * relative(network) + noise["true"] for strength in strengths}
-    scores["key_var"] = key_effect(control_variance(adata), noise["key_var"], _normal((adata.n_vars,), seed, "gene"))
-    scores["key_resp"] = key_effect(np.abs(adata.varm["responsiveness"]).max(axis=1), noise["key_resp"])
-    scores["coexpression"] = coexpression(knobs)
-    listed, world.kept = rewired(network > 0, seed)
-    scores["rewired"] = max(strengths, default=1.0) * listed + noise["rewired"]
-    scores["random"] = noise["random"]
+    if others:
+        responsiveness = np.abs(adata.varm["responsiveness"]).max(axis=1)
+        gene_noise = _normal((adata.n_vars,), seed, "gene")
+        listed, world.kept = rewired(network > 0, seed)
+        scores |= {
+            "key_var": key_effect(control_variance(adata), noise["key_var"], gene_noise),
+            "key_resp": key_effect(responsiveness, noise["key_resp"]),
+            "coexpression": coexpression(knobs),
+            "rewired": max(strengths, default=1.0) * listed + noise["rewired"],
+            "random": noise["random"],
+        }
     world.edges = {key: edge_frame(values, adata.var_names) for key, values in scores.items()}
     return world
 

@@ -14,6 +14,8 @@ from scepsis._core._keys import MATCH_GENES, EdgeKeys
 from scepsis._core._store import write
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from anndata import AnnData
 
     from scepsis._core._edge_slots import EdgeArray
@@ -23,11 +25,11 @@ if TYPE_CHECKING:
 CARRIED = ("log1p", MATCH_GENES)
 
 
-def scratch(adata: AnnData) -> AnnData:
+def scratch(adata: AnnData, *, uns: Iterable[str] = (), varm: Iterable[str] = ()) -> AnnData:
     """
-    Another AnnData with the values, cells and genes of `adata`, and nothing that was made from them.
+    Another AnnData with the values, cells and genes of `adata`, and of what was made from them `uns` and `varm` alone.
 
-    ``X`` and layers are shared, not copied; ``obs`` and ``var`` are copies.
+    ``X`` and layers are shared, not copied; ``obs`` and ``var`` are copies. Names that `adata` lacks are passed over.
     """
     if adata.isbacked:
         msg = "`adata` is backed, and has to be read many times. Load it with `adata.to_memory()` first."
@@ -39,7 +41,8 @@ def scratch(adata: AnnData) -> AnnData:
             obs=adata.obs.copy(),
             var=adata.var.copy(),
             layers=dict(adata.layers),
-            uns={name: adata.uns[name] for name in CARRIED if name in adata.uns},
+            varm={name: adata.varm[name] for name in varm if name in adata.varm},
+            uns={name: adata.uns[name] for name in (*CARRIED, *uns) if name in adata.uns},
         )
 
 

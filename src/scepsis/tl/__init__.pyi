@@ -16,6 +16,7 @@ from ._response._perturbation_auroc import perturbation_auroc
 from ._response._perturbation_effects import perturbation_effects
 from ._response._select_layer import select_layer
 from ._response._sensitivity_scan import sensitivity_scan
+from ._response._specification_curve import specification_curve
 
 __all__ = [
     "attention_edges",
@@ -34,6 +35,7 @@ __all__ = [
     "residualize_edges",
     "select_layer",
     "sensitivity_scan",
+    "specification_curve",
     "value_weighted_edges",
     "verdict",
 ]

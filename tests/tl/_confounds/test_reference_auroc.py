@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -306,14 +307,15 @@ def test_correlation_of_real_cells_against_three_references() -> None:
     sps.pp.select_panel(adata, n_top_genes=2000)
     sps.pp.gene_features(adata)
     sps.tl.correlation_edges(adata)
-    column = next(name for name in adata.var if (adata.var[name].astype(str) == "STAT1").any())
-    unique = ~adata.var[column].astype(str).duplicated(keep=False)
-    adata.var["symbol_or_id"] = np.where(unique, adata.var[column].astype(str), adata.var_names)
+    ids = json.loads((folder / "geneformer" / "gene_name_id_dict.json").read_text())
+    symbol = {gene: name for name, gene in ids.items()}
+    names = pd.Series([symbol.get(gene, gene) for gene in adata.var_names], index=adata.var_names)
+    adata.var["symbol"] = names.where(~names.duplicated(keep=False), names.index)
     for name, frame in _references(folder).items():
         with pytest.raises(ValueError, match="two namespaces"):
             sps.tl.reference_auroc(adata, frame, edges="spearman")
         result = run(
-            adata, frame, edges="spearman", gene_symbols="symbol_or_id", min_targets=3, key_added=name,
+            adata, frame, edges="spearman", gene_symbols="symbol", min_targets=3, key_added=name,
             reference_name=name, n_boot=2000,
         )  # fmt: skip
         counts, found = result["network"].set_index("step")["n"], row(result, "spearman")

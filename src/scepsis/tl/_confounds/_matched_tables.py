@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from scepsis._core._evidence import RESIDUAL_IMBALANCE
 from scepsis._core._gene_table import FEATURES
 from scepsis._core._registry import Row
 from scepsis.stats._matched_study import MODELS, REGISTERED
-from scepsis.stats._paired import signed_rank
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 COVARIATES = (*FEATURES, "de_frequency")
 CI_METHOD = "two-way t, perturbation x gene"
-#: First words of a reason that bars a result from being evidence.
-RESIDUAL_IMBALANCE = "residual imbalance"
 _NO_LINKS = (*np.empty((3, 0), dtype=np.int64), np.empty(0))
 
 
@@ -283,8 +281,6 @@ def registry_rows(found: Evaluation) -> list[Row]:
             continue
         gain = one.gains[MODELS[0]]
         status, reason = status_of(found, one, gain.contrast.n_units)
-        differences = (gain.augmented.auroc - gain.gene_only.auroc)[gain.used]
-        tested = np.isfinite(gain.contrast.p_value)
         rows.append(
             Row(
                 analysis="A11",
@@ -296,7 +292,7 @@ def registry_rows(found: Evaluation) -> list[Row]:
                 ),
                 test_type="Wilcoxon signed-rank",
                 role="confirmatory",
-                statistic=signed_rank(differences).statistic if tested else np.nan,
+                statistic=gain.contrast.statistic,
                 p_raw=gain.contrast.p_value,
                 effect_size=gain.contrast.difference,
                 effect_type="difference of AUROC",

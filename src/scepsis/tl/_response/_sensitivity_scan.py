@@ -18,7 +18,7 @@ from scepsis._core._rng import resolve_seed
 from scepsis._core._scratch import place_edges, scratch
 from scepsis._core._store import record, write
 from scepsis._core._types import Direction
-from scepsis._core._validate import listing, require_choice, require_key
+from scepsis._core._validate import require_choice, require_key
 from scepsis.pp import gene_features, select_cells, select_panel
 from scepsis.tl import attention_edges, correlation_edges, perturbation_auroc, perturbation_effects
 from scepsis.tl._response import _sensitivity_tables as tables
@@ -251,7 +251,7 @@ class _Scan:
             logger.warning(
                 "%s: the same edges in every setting, whatever its cells (only correlations, and attention with "
                 "`model=` and `reextract=True`, are made anew)",
-                listing(fixed),
+                ", ".join(fixed),
             )
         n_sets = sum(self.layers_of(one) is not None for one in self.sets)
         if n_sets:
