@@ -4,6 +4,8 @@ from ._edges._attention_edges import attention_edges
 from ._response._perturbation_auroc import perturbation_auroc
 from ._response._perturbation_auroc_layers import perturbation_auroc_layers
 from ._response._perturbation_effects import perturbation_effects
+from ._response._sensitivity_scan import sensitivity_scan
+from ._response._specification_curve import specification_curve
 
 __all__ = [
     "attention_edges",
@@ -11,5 +13,7 @@ __all__ = [
     "perturbation_auroc",
     "perturbation_auroc_layers",
     "perturbation_effects",
+    "sensitivity_scan",
+    "specification_curve",
     "verdict",
 ]
