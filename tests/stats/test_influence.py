@@ -17,17 +17,39 @@ def _sums(influence: np.ndarray, valid: np.ndarray, *, blocks: int = 1) -> Clust
     return sums
 
 
+def _carriers(sums: list[float]) -> float:
+    return max(sum(one**2 for one in sums) ** 2 / sum(one**4 for one in sums), 2.0)
+
+
+def _corrected(sums: list[float]) -> float:
+    """Sum of squares, with the usual correction for as many clusters as carry it."""
+    return sum(one**2 for one in sums) * _carriers(sums) / (_carriers(sums) - 1)
+
+
 def test_variance_is_the_three_sums_of_cameron_gelbach_and_miller() -> None:
     rng = np.random.default_rng(0)
     influence, units = rng.normal(size=(7, 30)) + rng.normal(size=30), rng.random(7)
     valid = np.ones_like(influence, dtype=bool)
     valid[:, :4] = influence[:, :4] = 0
     by_unit = sum((unit - units.mean()) ** 2 for unit in units) / 6 / 7
-    by_gene = sum(influence[:, t].sum() ** 2 for t in range(30)) / 49 * 26 / 25
+    by_gene = _corrected([influence[:, t].sum() for t in range(30)]) / 49
     by_pair = sum(influence[g, t] ** 2 for g in range(7) for t in range(30)) / 49
     variance, df = two_way_variance(units, _sums(influence, valid))
     assert variance == pytest.approx(max(by_unit + by_gene - by_pair, by_unit, by_gene), rel=1e-12)
     assert df == 6
+
+
+def test_genes_that_carry_alike_count_whole_and_few_that_carry_count_alone() -> None:
+    """The usual correction G/(G-1) over the genes that differ from 0; at most doubled, as for two."""
+    units = np.zeros(6)
+    for heavy in (1, 2, 5, 40):
+        influence = np.zeros((6, 40))
+        influence[:, :heavy] = 0.5
+        variance, df = two_way_variance(units, _sums(influence, influence < np.inf))
+        heavy_or_two = max(heavy, 2)
+        by_gene, by_pair = heavy * 9 / 36 * heavy_or_two / (heavy_or_two - 1), heavy * 6 * 0.25 / 36
+        assert variance == pytest.approx(max(by_gene - by_pair, by_gene), rel=1e-12)
+        assert df == 5
 
 
 def test_variance_is_never_below_that_of_one_way() -> None:
@@ -118,13 +140,15 @@ def test_pooled_variance_is_the_three_sums() -> None:
     valid = np.ones_like(influence, dtype=bool)
     valid[:, :4] = valid[6] = False
     influence[~valid] = 0
-    by_unit = sum(influence[u].sum() ** 2 for u in range(6)) * 6 / 5
-    by_gene = sum(influence[:, t].sum() ** 2 for t in range(30)) * 26 / 25
+    of_units = [influence[u].sum() for u in range(7)]
+    by_unit = _corrected(of_units)
+    by_gene = _corrected([influence[:, t].sum() for t in range(30)])
     by_pair = sum(value**2 for value in influence.ravel())
     found = pooled_variance(influence, valid)
     assert found.two_way == pytest.approx(max(by_unit + by_gene - by_pair, by_unit, by_gene), rel=1e-12)
     assert found.by_unit == pytest.approx(by_unit, rel=1e-12)
-    assert (found.df, found.df_unit) == (5, 5)
+    assert found.df == 5
+    assert found.df_unit == pytest.approx(min(5, 2 * (_carriers(of_units) - 1)), rel=1e-12)
 
 
 def test_variance_by_unit_is_near_that_of_the_jackknife() -> None:
@@ -145,8 +169,10 @@ def test_dyadic_variance_sums_over_couples_of_pairs_that_share_a_gene() -> None:
     # couples sharing exactly one gene, and each pair with itself, the first with the correction for few clusters
     total = sum(influence[a] * influence[b] * len({*a} & {*b}) for a in places for b in places)
     own = sum(influence[a] ** 2 for a in places)
+    of_genes = [influence[g].sum() + influence[:, g].sum() for g in range(8)]
+    assert total == pytest.approx(sum(one**2 for one in of_genes), rel=1e-12)
     found = dyadic_variance(influence, influence != 0)
-    assert found.two_way == pytest.approx(total * 8 / 7 - own, rel=1e-12)
+    assert found.two_way == pytest.approx(_corrected(of_genes) - own, rel=1e-12)
     assert found.df == 7
 
 

@@ -265,3 +265,12 @@ def _require_once(adata: AnnData, table: EdgeTable, argument: str) -> None:
             "Merge them first, for example `frame.groupby(['source', 'target'], as_index=False)['weight'].max()`."
         )
         raise ValueError(msg)
+
+
+def better_named(adata: AnnData, frame: pd.DataFrame, gene_symbols: str | None) -> str | None:
+    """Column that names more of a table's genes: `gene_symbols`, or None for ``var_names``."""
+    if gene_symbols is None or gene_symbols not in adata.var or not {SOURCE, TARGET} <= set(frame):
+        return gene_symbols
+    named = {*frame[SOURCE], *frame[TARGET]}
+    by_name, by_symbol = (int(names.isin(named).sum()) for names in (adata.var_names, adata.var[gene_symbols]))
+    return gene_symbols if by_symbol > by_name else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from scipy import sparse
 
 from scepsis._core._hashing import hash_strings
 from scepsis._core._keys import EdgeKeys
+from scepsis._core._layers import recorded_rule
 from scepsis._core._validate import listing
 
 if TYPE_CHECKING:
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
     from scepsis._core._resolve import Choice
     from scepsis._core._types import BoolArray, FloatArray, IntArray
-
-
-#: End of the key of one layer, or of one head, of edges that several were asked for of.
-PART = re.compile(r"(_\w+)?_L\d+(H\d+)?")
 
 
 @dataclass(frozen=True)
@@ -112,17 +108,12 @@ def read_edges(adata: AnnData, key: str, *, warn: bool = True) -> EdgeArray:
 
 
 def edge_params(adata: AnnData, key: str) -> dict[str, Any]:
-    """
-    Record of the tool that wrote ``varp[key]``: under its own name, or under the key it is a part of.
-
-    Nothing was chosen in a mean over all layers; whoever takes one of them has chosen, and that is not on record.
-    """
+    """Record of the tool that wrote ``varp[key]``: under its own name, or under the key it is a part of."""
     owner = edge_owner(adata, key)
     if not owner:
         return {}
     params = dict(adata.uns[owner]["params"])
-    is_part = PART.fullmatch(key.removeprefix(owner)) and len(params.get("layers", ())) > 1
-    return params | {"layer_rule": "unrecorded"} if is_part and params.get("layer_rule") == "single" else params
+    return params | {"layer_rule": recorded_rule(adata, owner, key, params)} if "layer_rule" in params else params
 
 
 def edge_owner(adata: AnnData, key: str) -> str:

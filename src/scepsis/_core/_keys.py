@@ -28,6 +28,10 @@ SELECT_CELLS = "select_cells"
 SELECT_PANEL = "select_panel"
 MATCH_GENES = "match_genes"
 GENE_FEATURES = "gene_features"
+#: Result of :func:`scepsis.tl.incremental_value`, which a plan reads.
+INCREMENTAL_VALUE = "incremental_value"
+#: Record of a choice among layers.
+SELECT_LAYER = "select_layer"
 #: The registry of tests, in ``uns``.
 TESTS = "tests"
 #: Slugs that would collide with a companion slot of an edges key.

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 Universe = Literal["regulators", "all_pairs", "unordered"]
+#: Universes in which a pair has a source.
+Directed = Literal["regulators", "all_pairs"]
 MODE = "mode"
 #: Spellings of a known direction of regulation, in lower case.
 KNOWN_MODES = ("activation", "repression", "stimulation", "inhibition", "+", "-", "1", "-1", "1.0", "-1.0")

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
+from scepsis._core._network import Directed
 from scepsis._core._network_pairs import read_network_pairs
 from scepsis._core._progress import progress_bar
 from scepsis._core._registry import Evidence, updated_tests
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scepsis._core._types import Data, EdgesLike, Seed
-
-Directed = Literal["regulators", "all_pairs"]
 
 
 def degree_null(
@@ -71,7 +70,8 @@ def degree_null(
     n_label
         Draws of either shuffle of labels.
     max_doublings
-        How often the length of the chains, at first 10 steps for each listed pair, may be doubled until they have mixed.
+        How often the length of the chains (10 steps for each listed pair, at first) may be doubled until they have
+        mixed.
     min_units
         Regulators below which there is no p-value.
     reference_name

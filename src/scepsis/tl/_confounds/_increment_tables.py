@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scepsis._core._types import BoolArray
-    from scepsis.stats._increment import Baselines, Cell, Design, Increment
+    from scepsis.stats._increment import Baselines, Cell, Comparison, Design, Increment
     from scepsis.stats._intervals import Interval
     from scepsis.stats._learners import Learner
     from scepsis.stats._splits import Split
@@ -244,6 +244,19 @@ def detection(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     types = {"edges": object, "split": object, "learner": object, "delta": float, "statistic": float}
     types |= {"ci_low": float, "ci_high": float, "detected": bool}
     return pd.DataFrame(rows, columns=list(types)).astype(types)
+
+
+def frames(
+    outcomes: Sequence[Outcome], baselines: Baselines, design: Design, comparison: Comparison, units: Units
+) -> dict[str, pd.DataFrame]:
+    """All frames of a result."""
+    return {
+        "gains": gains(outcomes, baselines, design, margin=comparison.margin, min_units=comparison.min_units),
+        "gene_only": gene_only(baselines, design),
+        "per_perturbation": per_perturbation(outcomes, design, units),
+        "strata": strata(outcomes, design, list(comparison.strata), comparison.min_units),
+        "detection": detection(outcomes),
+    }
 
 
 def registry_rows(frame: pd.DataFrame) -> list[Row]:

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from scepsis._core._hashing import hash_array
 from scepsis._core._progress import progress_bar
 from scepsis._core._registry import Evidence, updated_tests
 from scepsis._core._resolve import resolve
@@ -11,9 +12,8 @@ from scepsis._core._rng import resolve_seed
 from scepsis._core._screen_pairs import read_pairs
 from scepsis._core._store import record, write
 from scepsis._core._validate import require_key, require_positive
-from scepsis.stats._boosting import LEARNING_RATE, MAX_LEAVES, N_TREES
 from scepsis.stats._increment import Baselines, Comparison, Design, increment
-from scepsis.stats._learners import Pairs
+from scepsis.stats._learners import BOOSTING, Pairs
 from scepsis.tl._confounds import _increment_tables as tables
 from scepsis.tl._confounds._increment_inputs import (
     check_choices,
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 #: Model fits times pairs from which a bar is shown.
 SHOWN_FROM = 5e7
+#: Smallest values that are accepted, where that is not 1.
+LEAST = {"n_folds": 2, "min_units": 2, "margin": 0}
 
 
 def incremental_value(  # noqa: PLR0913
@@ -226,67 +228,53 @@ def incremental_value(  # noqa: PLR0913
     splits, learners, metrics = (listed(one) for one in (splits, learners, metrics))
     check_choices(splits, learners, metrics, joint_mode, direction)
     require_key(key_added, argument="key_added")
-    for argument, value, minimum in (
-        ("n_folds", n_folds, 2),
-        ("n_placebo", n_placebo, 1),
-        ("min_candidates", min_candidates, 1),
-        ("min_positives", min_positives, 1),
-        ("min_units", min_units, 2),
-        ("n_boot", n_boot, 1),
-        ("margin", margin, 0),
-    ):
-        require_positive(value, argument=argument, minimum=minimum)
+    numbers = {
+        "n_folds": int(n_folds),
+        "n_placebo": int(n_placebo),
+        "min_candidates": int(min_candidates),
+        "min_positives": int(min_positives),
+        "min_units": int(min_units),
+        "n_boot": int(n_boot),
+    }
+    for argument, value in (numbers | {"margin": margin}).items():
+        require_positive(value, argument=argument, minimum=LEAST.get(argument, 1))
     seed = resolve_seed(rng)
     regulates = which_regulate(target, regulators, gene_symbols)
     pairs = read_pairs(target, edges, effects=effects, direction=direction, allow_different_cells=allow_different_cells)
-    counted = pairs.counted(min_positives=int(min_positives), min_candidates=int(min_candidates))
+    counted = pairs.counted(min_positives=numbers["min_positives"], min_candidates=numbers["min_candidates"])
     design = Design(
         data=Pairs(pairs.labels[counted], pairs.features, pairs.screen.group()[counted]),
         splits=splits,
         learners=learners,
         metrics=metrics,
-        n_folds=int(n_folds),
+        n_folds=numbers["n_folds"],
         joint_mode=joint_mode,
         seed=seed,
         n_jobs=int(n_jobs),
     )
-    reduced = min(design.blocks.n_units, design.blocks.n_genes) < n_folds
-    if reduced:
-        logger.warning(
-            "%d perturbations and %d targets count: fewer folds than `n_folds=%d` are made",
-            *(counted.sum(), (design.data.labels >= 0).any(axis=0).sum(), n_folds),
-        )
-    comparison = Comparison(float(margin), int(min_units), int(n_boot), strata_of(pairs, regulates, counted))
-    baselines, outcomes = _fit(design, pairs, counted, comparison, int(n_placebo))
-    gains = tables.gains(outcomes, baselines, design, margin=float(margin), min_units=int(min_units))
+    comparison = Comparison(
+        float(margin), numbers["min_units"], numbers["n_boot"], strata_of(pairs, regulates, counted)
+    )
+    baselines, outcomes = _fit(design, pairs, counted, comparison, numbers["n_placebo"])
+    frames = tables.frames(outcomes, baselines, design, comparison, units_of(pairs, counted))
     params = record(
         splits=splits,
         learners=learners,
         metrics=metrics,
-        n_folds=int(n_folds),
-        n_blocks_perturbation=design.blocks.n_units,
-        n_blocks_gene=design.blocks.n_genes,
-        folds_reduced=reduced,
         joint_mode=joint_mode,
-        n_placebo=int(n_placebo),
+        **numbers,
+        margin=float(margin),
         effects=effects,
         direction=direction,
-        regulators=None if regulators is None else regulators if isinstance(regulators, str) else "listed",
+        regulators=regulators if regulates is None or isinstance(regulators, str) else hash_array(regulates),
         gene_symbols=gene_symbols,
-        margin=float(margin),
-        min_candidates=int(min_candidates),
-        min_positives=int(min_positives),
-        min_units=int(min_units),
-        n_boot=int(n_boot),
         allow_different_cells=allow_different_cells,
         seed=seed,
         edges=[one.name for one in pairs.sets],
         n_perturbations=int(counted.sum()),
-        n_pairs=len(design.data.rows),
         n_candidates=len(pairs.genes),
         labels_hash=str(pairs.screen.params.get("labels_hash", "")),
-        logistic="C=1, standardised on the pairs fitted on",
-        gbdt=f"{N_TREES} trees of {MAX_LEAVES} leaves, learning rate {LEARNING_RATE}, no early stopping",
+        **_described(design),
     )
     evidence = Evidence(
         key=key_added,
@@ -297,17 +285,30 @@ def incremental_value(  # noqa: PLR0913
         seed=seed,
         wall_s=time.perf_counter() - started,
     )
-    result = {
-        "params": params,
-        "gains": gains,
-        "gene_only": tables.gene_only(baselines, design),
-        "per_perturbation": tables.per_perturbation(outcomes, design, units_of(pairs, counted)),
-        "strata": tables.strata(outcomes, design, list(comparison.strata), int(min_units)),
-        "detection": tables.detection(outcomes),
-    }
-    rows = tables.registry_rows(gains)
-    write(target, uns={key_added: result} | updated_tests(target, rows, evidence))
+    rows = tables.registry_rows(frames["gains"])
+    write(target, uns={key_added: {"params": params} | frames} | updated_tests(target, rows, evidence))
     return data if copy else None
+
+
+def _described(design: Design) -> dict[str, Any]:
+    """What came of the folds that were asked for, and what the learners are."""
+    blocks = design.blocks
+    reduced = min(blocks.n_units, blocks.n_genes) < design.n_folds
+    if reduced:
+        logger.warning(
+            "%d blocks of perturbations and %d of targets could be made: fewer folds than `n_folds=%d`",
+            *(blocks.n_units, blocks.n_genes, design.n_folds),
+        )
+    return {
+        "n_pairs": len(design.data.rows),
+        "n_blocks_perturbation": blocks.n_units,
+        "n_blocks_gene": blocks.n_genes,
+        "folds_reduced": reduced,
+        "logistic": "C=1, standardised on the pairs fitted on",
+        "gbdt": "{max_iter} trees of {max_leaf_nodes} leaves, learning rate {learning_rate}, no early stopping".format(
+            **BOOSTING
+        ),
+    }
 
 
 def _fit(

@@ -173,15 +173,10 @@ def compared(pairs: NetworkPairs, scores: list[Score], networks: Networks, *, se
                 result.places[score.name, null, statistic] = against(float(observed[column]), drawn[:, column])
         result.sources[score.name] = of_sources(score.of_pairs, pairs.listed, pairs.candidate)
         if score.kind == "edges":
-            result.detection[score.name] = [
-                (
-                    delta,
-                    _planted(
-                        score.of_pairs, pairs, networks.cells["degree"], delta, child(seed, "planted", score.name)
-                    ),
-                )
-                for delta in DELTAS
-            ]
+            for delta in DELTAS:
+                generator = child(seed, "planted", score.name)
+                place = _planted(score.of_pairs, pairs, networks.cells["degree"], delta, generator)
+                result.detection.setdefault(score.name, []).append((delta, place))
     return result
 
 

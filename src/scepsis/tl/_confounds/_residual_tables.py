@@ -29,10 +29,10 @@ TWO_WAY = "t, clustered by regulator and gene"
 BOOT = "percentile over resampled regulators, fitted models fixed"
 UNIT = "regulator x gene"
 SUMMARY = [
-    "edges", "variant", "residualizer", "split", "edges_key", "r2", "auroc_raw", "auroc", "ci_low", "ci_high",
-    "boot_low", "boot_high", "auroc_mean", "auroc_sd", "n_seeds", "retention", "retention_low", "retention_high",
-    "retention_twoway_low", "retention_twoway_high", "is_smallest", "equivalence", "margin", "minimum_detectable",
-    "n_pairs", "n_pos", "n_units", "status",
+    "edges", "variant", "residualizer", "split", "edges_key", "r2", "auroc_raw", "raw_low", "raw_high", "auroc",
+    "ci_low", "ci_high", "boot_low", "boot_high", "auroc_mean", "auroc_sd", "n_seeds", "retention", "retention_low",
+    "retention_high", "retention_twoway_low", "retention_twoway_high", "is_smallest", "equivalence", "margin",
+    "minimum_detectable", "n_pairs", "n_pos", "n_units", "status",
 ]  # fmt: skip
 PER_REGULATOR = ["edges", "residualizer", "regulator", "auroc_raw", "auroc", "n_pos", "n_neg"]
 DETECTION = ["edges", "residualizer", "delta", "statistic", "ci_low", "ci_high", "detected"]
@@ -101,6 +101,8 @@ def _numbers(column: Column, which: tuple[str, str], seen: Retained | None) -> d
         return numbers
     return numbers | {
         "auroc_raw": seen.raw.auroc,
+        "raw_low": seen.raw.interval.low,
+        "raw_high": seen.raw.interval.high,
         "auroc": seen.residual.auroc,
         "ci_low": seen.residual.interval.low,
         "ci_high": seen.residual.interval.high,

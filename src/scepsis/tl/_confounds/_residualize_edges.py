@@ -121,12 +121,12 @@ def residualize_edges(  # noqa: PLR0913 - options of a network and of fits
         One row for each set of edges, ``variant`` (``magnitude``, or ``signed`` for the value of signed edges),
         ``residualizer`` and ``split`` (``gene``, ``pair``, or ``own_pair`` for node effects): ``edges_key`` (where the
         residuals are stored), ``r2`` (out-of-fold share of the variance explained), ``auroc_raw`` and ``auroc`` (all
-        pairs in one ranking, on the pairs that the edges and all their residuals have), ``ci_low, ci_high`` (t,
-        clustered by regulator and gene), ``boot_low, boot_high`` (percentile over resampled regulators),
-        ``auroc_mean, auroc_sd`` over ``n_seeds``, ``retention`` with ``retention_low, retention_high`` (percentile
-        over regulators) and ``retention_twoway_low, retention_twoway_high``, ``is_smallest`` (the smallest retention
-        of these edges among what is stored: the one that counts), ``equivalence`` of the residual's AUROC and 0.5,
-        ``margin, minimum_detectable, n_pairs, n_pos, n_units, status``.
+        pairs in one ranking, on the pairs that the edges and all their residuals have), ``raw_low, raw_high`` and
+        ``ci_low, ci_high`` (t, clustered by regulator and gene), ``boot_low, boot_high`` (percentile over resampled
+        regulators), ``auroc_mean, auroc_sd`` over ``n_seeds``, ``retention`` with ``retention_low, retention_high``
+        (percentile over regulators) and ``retention_twoway_low, retention_twoway_high``, ``is_smallest`` (the
+        smallest retention of these edges among what is stored: the one that counts), ``equivalence`` of the
+        residual's AUROC and 0.5, ``margin, minimum_detectable, n_pairs, n_pos, n_units, status``.
     ``uns[key_added]["per_regulator"]``
         ``edges, residualizer, regulator, auroc_raw, auroc, n_pos, n_neg``.
     ``uns[key_added]["detection"]``
@@ -297,7 +297,7 @@ def _residual_edges(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Residual edges, and their records: scored by value, for a residual's sign is no direction of regulation."""
     varp, records = {}, {}
-    inherited = ("layer_rule", "layers", "cells", "genes", "n_cells", "n_genes", "cells_hash", "genes_hash")
+    inherited = ("layer_rule", "cells", "genes", "n_cells", "n_genes", "cells_hash", "genes_hash")
     for one in (one for one in columns if not one.signed):
         for (name, kind), residual in one.residuals.items():
             if tables.STORED[name] != kind:
