@@ -10,6 +10,8 @@ from ._response._perturbation_auroc import perturbation_auroc
 from ._response._perturbation_auroc_layers import perturbation_auroc_layers
 from ._response._perturbation_effects import perturbation_effects
 from ._response._select_layer import select_layer
+from ._response._sensitivity_scan import sensitivity_scan
+from ._response._specification_curve import specification_curve
 
 __all__ = [
     "attention_edges",
@@ -23,5 +25,7 @@ __all__ = [
     "reference_auroc",
     "residualize_edges",
     "select_layer",
+    "sensitivity_scan",
+    "specification_curve",
     "verdict",
 ]
