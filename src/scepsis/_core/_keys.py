@@ -29,7 +29,9 @@ GENE_FEATURES = "gene_features"
 #: The registry of tests, in ``uns``.
 TESTS = "tests"
 #: Slugs that would collide with a companion slot of an edges key.
-RESERVED_SLUGS = ("n_cells", "z", RANDOMIZED, "probability", "uniform_fold", "centered", "position", "cells", "genes")
+RESERVED_SLUGS = (
+    "n_cells", "z", "pooled", RANDOMIZED, "probability", "uniform_fold", "centered", "position", "cells", "genes",
+)  # fmt: skip
 
 
 def embedding(family: str) -> str:
@@ -60,6 +62,21 @@ class EdgeKeys:
     def genes(self) -> str:
         """Column of ``var`` that remembers a mask given as an array."""
         return f"{self.key}_genes"
+
+    @property
+    def strata(self) -> str:
+        """Column of ``obs`` with the stratum of each cell that has one."""
+        return f"{self.key}_strata"
+
+    @property
+    def pooled(self) -> str:
+        """Edges of all strata together."""
+        return f"{self.key}_pooled"
+
+    @property
+    def z(self) -> str:
+        """Strongest of the standardised edges of strata."""
+        return f"{self.key}_z"
 
     @property
     def randomized(self) -> str:

@@ -3,10 +3,12 @@ from ._edges._correlation_edges import correlation_edges
 from ._edges._value_weighted_edges import value_weighted_edges
 from ._response._perturbation_auroc import perturbation_auroc
 from ._response._perturbation_effects import perturbation_effects
+from ._states._cssi import cssi
 
 __all__ = [
     "attention_edges",
     "correlation_edges",
+    "cssi",
     "perturbation_auroc",
     "perturbation_effects",
     "value_weighted_edges",
