@@ -59,7 +59,6 @@ def top_k(scores: FloatArray, positive: BoolArray, ks: Sequence[int], *, n_posit
     block = np.maximum(last - first, 1)
     found = np.where(k > 0, cumulated[first] + (k - first) * (cumulated[last] - cumulated[first]) / block, 0.0)
     n_known = int(known.sum())
-    chance = hypergeom(len(values), n_known, k)
     return TopK(
         k=k,
         true_positives=found,
@@ -67,6 +66,6 @@ def top_k(scores: FloatArray, positive: BoolArray, ks: Sequence[int], *, n_posit
         recall=found / total if total else np.full(len(k), np.nan),
         f1=2 * found / (k + total) if total else np.full(len(k), np.nan),
         expected=k * n_known / max(len(values), 1),
-        chance_low=chance.ppf(0.025),
-        chance_high=chance.ppf(0.975),
+        chance_low=hypergeom.ppf(0.025, len(values), n_known, k),
+        chance_high=hypergeom.ppf(0.975, len(values), n_known, k),
     )

@@ -4,11 +4,13 @@ from ._edges._value_weighted_edges import value_weighted_edges
 from ._response._perturbation_auroc import perturbation_auroc
 from ._response._perturbation_effects import perturbation_effects
 from ._states._cssi import cssi
+from ._states._cssi_null import cssi_null
 
 __all__ = [
     "attention_edges",
     "correlation_edges",
     "cssi",
+    "cssi_null",
     "perturbation_auroc",
     "perturbation_effects",
     "value_weighted_edges",
