@@ -5,12 +5,16 @@ from ._response._perturbation_auroc import perturbation_auroc
 from ._response._perturbation_effects import perturbation_effects
 from ._states._cssi import cssi
 from ._states._cssi_null import cssi_null
+from ._states._cssi_scan import cssi_scan
+from ._states._cssi_split_half import cssi_split_half
 
 __all__ = [
     "attention_edges",
     "correlation_edges",
     "cssi",
     "cssi_null",
+    "cssi_scan",
+    "cssi_split_half",
     "perturbation_auroc",
     "perturbation_effects",
     "value_weighted_edges",

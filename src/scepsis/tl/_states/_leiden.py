@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from scepsis._core._types import BoolArray, FloatArray, IntArray
     from scepsis.models import AttentionModel
 
+#: Resolutions among which a number of clusters is looked for, and how often.
+LOWEST, HIGHEST, STEPS = 1e-3, 20.0, 30
+
 
 def choose_embedding(adata: AnnData, use_rep: str | None, model: AttentionModel | None, cells: BoolArray) -> str:
     """Name of the embedding: `use_rep`, else that of the model, else the only one of a model's family."""
@@ -67,6 +70,7 @@ class Clustering:
         from anndata import AnnData
 
         self.seed = seed
+        self._tried: dict[float, IntArray] = {}
         self.graph = AnnData(obsm={"embedding": np.asarray(values)})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -93,6 +97,20 @@ class Clustering:
             )
         codes: IntArray = self.graph.obs["leiden"].cat.codes.to_numpy().astype(np.int64)
         return codes
+
+    def with_clusters(self, n_clusters: int) -> tuple[float, IntArray] | None:
+        """A resolution that gives so many clusters, found by bisection, and the clusters; None when none was met."""
+        low, high = LOWEST, HIGHEST
+        for _ in range(STEPS):
+            resolution = float(np.sqrt(low * high))
+            if resolution not in self._tried:
+                self._tried[resolution] = self.codes(resolution)
+            codes = self._tried[resolution]
+            found = int(codes.max()) + 1
+            if found == n_clusters:
+                return resolution, codes
+            low, high = (resolution, high) if found < n_clusters else (low, resolution)
+        return None
 
     def groups(self, resolution: float, cells: BoolArray) -> Groups:
         """Clusters of the chosen cells, called ``"0"`` and on."""

@@ -50,8 +50,8 @@ class Networks(Protocol):
     def each(self, part: int | None = None) -> Iterator[FloatArray]:
         """One after the other; of a part (a layer of a model), or as a whole."""
 
-    def pooled(self, part: int | None = None) -> FloatArray:
-        """That of all of these cells together."""
+    def pooled(self, part: int | None = None, of: Sequence[int] | None = None) -> FloatArray:
+        """That of all of these cells together, or of the cells of some of the sets (by their numbers)."""
 
 
 @dataclass
@@ -101,8 +101,9 @@ class _ValueNetworks:
     def each(self, part: int | None = None) -> Iterator[FloatArray]:
         return self.measure.compute(self.measure.matrix, self.members)
 
-    def pooled(self, part: int | None = None) -> FloatArray:
-        together = np.sort(np.concatenate(self.members))
+    def pooled(self, part: int | None = None, of: Sequence[int] | None = None) -> FloatArray:
+        chosen = self.members if of is None else [self.members[number] for number in of]
+        together = np.sort(np.concatenate(chosen))
         return next(self.measure.compute(self.measure.matrix, [together]))
 
 
@@ -199,6 +200,17 @@ class _AttentionNetworks:
     def each(self, part: int | None = None) -> Iterator[FloatArray]:
         return (self.sums.mean(part, 0, code) for code in range(self.n_sets))
 
-    def pooled(self, part: int | None = None) -> FloatArray:
-        matrix: FloatArray = self.sums.mean(part, 0)
-        return matrix
+    def pooled(self, part: int | None = None, of: Sequence[int] | None = None) -> FloatArray:
+        if of is None:
+            matrix: FloatArray = self.sums.mean(part, 0)
+            return matrix
+        total, count = 0.0, 0
+        for code in of:
+            n_cells = self.sums.pair_counts(code)
+            total = total + np.nan_to_num(self.sums.mean(part, 0, code).astype(np.float64)) * n_cells
+            count = count + n_cells
+        together: FloatArray = np.divide(
+            total, count, out=np.full(np.shape(count), np.nan), where=np.asarray(count) > 0
+        )
+        np.fill_diagonal(together, np.nan)
+        return together.astype(np.float32)

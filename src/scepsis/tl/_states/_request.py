@@ -196,7 +196,7 @@ class _StoredNetworks:
     def each(self, part: int | None = None) -> Iterator[FloatArray]:
         return (self._read(self.measure.keys.group(slug).key) for slug in self.measure.slugs)
 
-    def pooled(self, part: int | None = None) -> FloatArray:
+    def pooled(self, part: int | None = None, of: Sequence[int] | None = None) -> FloatArray:
         return self._read(self.measure.keys.key)
 
     def _read(self, key: str) -> FloatArray:
