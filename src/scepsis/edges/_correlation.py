@@ -62,8 +62,11 @@ class PairMoments:
         self.lowest, self.highest = np.minimum(self.lowest, cells.min(0)), np.maximum(self.highest, cells.max(0))
         mean = cells.mean(0)
         cells -= mean
-        dense[-1] = (mean - self.mean) * np.sqrt(self.n * n_new / (self.n + n_new))
-        self.products += dense.T @ dense
+        if self.n:
+            dense[-1] = (mean - self.mean) * np.sqrt(self.n * n_new / (self.n + n_new))
+            self.products += dense.T @ dense
+        else:  # nothing to join
+            self.products = cells.T @ cells
         self.mean = self.mean + (mean - self.mean) * (n_new / (self.n + n_new))
         self.n += n_new
 
