@@ -5,6 +5,7 @@ from ._response._perturbation_effects import perturbation_effects
 from ._states._cssi import cssi
 from ._states._cssi_scan import cssi_scan
 from ._states._network import network
+from ._states._scaling_curve import scaling_curve
 
 __all__ = [
     "attention_edges",
@@ -14,4 +15,5 @@ __all__ = [
     "perturbation_auroc",
     "perturbation_auroc_layers",
     "perturbation_effects",
+    "scaling_curve",
 ]

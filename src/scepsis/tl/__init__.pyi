@@ -7,6 +7,7 @@ from ._states._cssi import cssi
 from ._states._cssi_null import cssi_null
 from ._states._cssi_scan import cssi_scan
 from ._states._cssi_split_half import cssi_split_half
+from ._states._scaling_curve import scaling_curve
 
 __all__ = [
     "attention_edges",
@@ -17,5 +18,6 @@ __all__ = [
     "cssi_split_half",
     "perturbation_auroc",
     "perturbation_effects",
+    "scaling_curve",
     "value_weighted_edges",
 ]

@@ -179,8 +179,8 @@ def cssi_scan(  # noqa: PLR0913 - clusters, networks and references each have th
     keys = EdgeKeys(key_added)
     params = record(
         n_states=wanted, score=score, aggregation=aggregation, min_cells=min_cells, use_rep=name,
-        n_neighbors=n_neighbors, n_null=n_null, seed=seed,
-        **measure.record() | recovery.record(reference_name, universe, min_targets),
+        n_neighbors=n_neighbors, n_null=n_null,
+        **measure.record() | {"seed": seed} | recovery.record(reference_name, universe, min_targets),
         **provenance(target, cells, genes, cells_name=keys.cells, genes_name=keys.genes),
     )  # fmt: skip
     evidence = Evidence(
