@@ -21,7 +21,7 @@ from scipy.stats import chi2, spearmanr
 
 import scepsis as sps
 from scepsis.stats._auroc import mann_whitney
-from scepsis.stats._top_k import top_k
+from scepsis.stats._top_pairs import top_pairs
 
 #: States, cells of each, and the paper's F1 (mean, standard deviation over 10 seeds) of all cells and of the maximum.
 PAPER = [
@@ -44,7 +44,7 @@ def recovered(adata: ad.AnnData, key: str, k: int | None = None) -> tuple[float,
     network = adata.uns["simulate_cssi"]["network"]
     truth = np.zeros(scores.shape, dtype=bool)
     truth[sources.get_indexer(network["source"]), targets.get_indexer(network["target"])] = True
-    top = top_k(scores.ravel(), truth.ravel(), [k or int(truth.sum())])
+    top = top_pairs(scores.ravel(), truth.ravel(), [k or int(truth.sum())])
     return float(top.f1[0]), mann_whitney(scores[truth], scores[~truth]), float(top.true_positives[0])
 
 

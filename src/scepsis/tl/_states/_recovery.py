@@ -11,7 +11,7 @@ from scepsis._core._edge_sets import EdgeSet
 from scepsis._core._edge_slots import EdgeArray
 from scepsis._core._network import read_network
 from scepsis.stats._auroc import mann_whitney
-from scepsis.stats._top_k import top_k
+from scepsis.stats._top_pairs import top_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from scepsis._core._network import Network, Universe
     from scepsis._core._types import BoolArray, FloatArray, IntArray
-    from scepsis.stats._top_k import TopK
+    from scepsis.stats._top_pairs import TopPairs
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,10 @@ class Recovery:
         placed = placements(scores.reshape(1, -1), self.network.listed.reshape(1, -1), here.reshape(1, -1))
         return float(average_precision(placed)[0])
 
-    def top(self, scores: FloatArray, ks: Sequence[int]) -> TopK:
+    def top(self, scores: FloatArray, ks: Sequence[int]) -> TopPairs:
         """The top of the ranking; recall is about all listed pairs."""
         here = self.network.candidate
-        return top_k(scores[here], self.network.listed[here], ks)
+        return top_pairs(scores[here], self.network.listed[here], ks)
 
     @property
     def n_listed(self) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom
 
-from scepsis.stats._top_k import top_k
+from scepsis.stats._top_pairs import top_pairs
 
 
 def test_ties_count_as_they_would_on_average() -> None:
@@ -18,7 +18,7 @@ def test_ties_count_as_they_would_on_average() -> None:
         for order in permutations(range(6)):
             stands = sorted(order, key=lambda place: -scores[place])  # stable: ties as in `order`
             counts.append(positive[stands[:k]].sum())
-        found = top_k(scores, positive, [k])
+        found = top_pairs(scores, positive, [k])
         assert found.true_positives[0] == pytest.approx(np.mean(counts))
         precision, recall = np.mean(counts) / k, np.mean(counts) / 4
         assert found.precision[0] == pytest.approx(precision)
@@ -29,7 +29,7 @@ def test_ties_count_as_they_would_on_average() -> None:
 def test_chance_is_hypergeometric() -> None:
     rng = np.random.default_rng(0)
     scores, positive = rng.normal(size=500), np.arange(500) < 40
-    found = top_k(scores, positive, [20, 100, 9999])
+    found = top_pairs(scores, positive, [20, 100, 9999])
     assert found.k.tolist() == [20, 100, 500]
     np.testing.assert_allclose(found.expected, [1.6, 8, 40])
     draws = [positive[rng.permutation(500)[:100]].sum() for _ in range(4000)]
@@ -39,8 +39,8 @@ def test_chance_is_hypergeometric() -> None:
 
 
 def test_nothing_to_find() -> None:
-    none = top_k(np.array([1.0, 2.0]), np.array([False, False]), [1])
+    none = top_pairs(np.array([1.0, 2.0]), np.array([False, False]), [1])
     assert none.true_positives[0] == 0
     assert np.isnan(none.f1[0])
-    empty = top_k(np.array([np.nan]), np.array([True]), [1])
+    empty = top_pairs(np.array([np.nan]), np.array([True]), [1])
     assert (empty.k[0], empty.true_positives[0], empty.f1[0]) == (0, 0, 0)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TopK:
+class TopPairs:
     """One entry for every K that was asked for."""
 
     k: IntArray
@@ -29,7 +29,9 @@ class TopK:
     chance_high: FloatArray
 
 
-def top_k(scores: FloatArray, positive: BoolArray, ks: Sequence[int], *, n_positives: int | None = None) -> TopK:
+def top_pairs(
+    scores: FloatArray, positive: BoolArray, ks: Sequence[int], *, n_positives: int | None = None
+) -> TopPairs:
     r"""
     Score the K strongest pairs for every K, :math:`P = TP/K`, :math:`R = TP/n_+`, :math:`F_1 = 2PR/(P+R)`.
 
@@ -59,7 +61,7 @@ def top_k(scores: FloatArray, positive: BoolArray, ks: Sequence[int], *, n_posit
     block = np.maximum(last - first, 1)
     found = np.where(k > 0, cumulated[first] + (k - first) * (cumulated[last] - cumulated[first]) / block, 0.0)
     n_known = int(known.sum())
-    return TopK(
+    return TopPairs(
         k=k,
         true_positives=found,
         precision=found / np.maximum(k, 1),
