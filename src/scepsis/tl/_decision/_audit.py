@@ -152,10 +152,10 @@ def audit(  # noqa: PLR0913 - what its tools cost is for the caller to say
     Notes
     -----
     In this order: log-normalised values, cells, panel, gene features, attention and its randomised twin, tables,
-    correlation, effects; `perturbation_auroc` of single layers and of all edges, `select_layer` (nested), `incremental_value`,
-    `matched_evaluation`; `explain_edges`; for every reference `residualize_edges`, `reference_auroc`, `degree_null`,
-    `circularity`; `correct_tests`; `verdict`. All edges are scored on the pairs that each of them has, and share
-    folds, fits and rewired networks. `scepsis.tl.plan` tells beforehand what it costs.
+    correlation, effects; `perturbation_auroc` of single layers and of all edges, `select_layer` (nested),
+    `incremental_value`, `matched_evaluation`; `explain_edges`; for every reference `residualize_edges`,
+    `reference_auroc`, `degree_null`, `circularity`; `correct_tests`; `verdict`. All edges are scored on the pairs that
+    each of them has, and share folds, fits and rewired networks. `scepsis.tl.plan` tells beforehand what it costs.
 
     Examples
     --------
