@@ -3,6 +3,7 @@ Reading attention past one process and past memory: what a second worker brings,
 
     python benchmarks/dask_scaling.py            # everything, about half an hour on 2 cores
     python benchmarks/dask_scaling.py --quick    # few cells, for a look
+    python benchmarks/dask_scaling.py --only memory --sizes 20000    # a part
 
 Scaling: the same chunks over one and over two workers of one thread each, every worker held to a core of its own, in
 turn; the smallest time of the repetitions counts, and efficiency is ``t(1) / (2 t(2))``. Memory: growth of a process
@@ -20,12 +21,16 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anndata as ad
 import h5py
 import numpy as np
 import pandas as pd
 from scipy import sparse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 N_VOCABULARY, N_PANEL = 8000, 2000
 #: Cells that a worker takes at a time.
@@ -83,7 +88,8 @@ def scaling(folder: Path, n_cells: int, repetitions: int) -> None:
             with LocalCluster(**options, local_directory=str(folder)) as cluster, Client(cluster) as client:
                 for core, worker in enumerate(client.scheduler_info()["workers"]):
                     client.run(os.sched_setaffinity, 0, {sorted(os.sched_getaffinity(0))[core]}, workers=[worker])
-                run(open_cells(path, "dask", 4)[: 4 * n_workers].copy(), model, None)
+                # Every worker loads the model and compiles before the clock starts.
+                run(open_cells(path, "dask", 4)[: 8 * n_workers].copy(), model, None)
                 adata = open_cells(path, "dask")
                 start = time.perf_counter()
                 run(adata, model, None)
@@ -132,7 +138,7 @@ def peak(folder: Path, path: Path, way: str) -> tuple[float, float, float]:
     return before / 1024, (after - before) / 1024, time.perf_counter() - start
 
 
-def memory(folder: Path, sizes: tuple[int, ...]) -> None:
+def memory(folder: Path, sizes: Sequence[int]) -> None:
     model = make_model(folder / "model256", 256)
     print("| cells of 256 tokens | read | resident before, MiB | growth at the peak, MiB | seconds |")
     print("|---|---|---|---|---|")
@@ -148,10 +154,17 @@ def memory(folder: Path, sizes: tuple[int, ...]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few cells")
-    quick = parser.parse_args().quick
+    parser.add_argument("--only", choices=["scaling", "memory"])
+    parser.add_argument("--cells", type=int, help="cells for scaling")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--sizes", type=int, nargs="+", help="cells for memory")
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        scaling(Path(folder), 2 * CHUNK if quick else 8 * CHUNK, 1 if quick else 3)
-        memory(Path(folder), (100, 400) if quick else (500, 2000, 20_000))
+        if args.only != "memory":
+            n_cells = args.cells or (2 * CHUNK if args.quick else 8 * CHUNK)
+            scaling(Path(folder), n_cells, 1 if args.quick else args.repeats)
+        if args.only != "scaling":
+            memory(Path(folder), args.sizes or ((100, 400) if args.quick else (500, 2000, 20_000)))
 
 
 if __name__ == "__main__":

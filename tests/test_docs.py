@@ -28,10 +28,17 @@ def slot_names() -> list[str]:
     names = [
         value
         for name, value in vars(_keys).items()
-        if name.isupper() and isinstance(value, str) and name != "RANDOMIZED"
+        if name.isupper() and isinstance(value, str) and name not in {"RANDOMIZED", "RESIDUAL"}
     ]
     edges = _keys.EdgeKeys("<key>")
-    arguments = {"layer": (13,), "head": (13, 2), "scale": ("uniform_fold",), "group": ("<slug>",), "owns": None}
+    arguments = {
+        "layer": (13,),
+        "head": (13, 2),
+        "scale": ("uniform_fold",),
+        "residual": ("<residualizer>",),
+        "group": ("<slug>",),
+        "owns": None,
+    }
     for name, member in inspect.getmembers(_keys.EdgeKeys):
         if name.startswith("_") or name == "key":
             continue

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import ast
+import inspect
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -16,6 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+#: Steps that tests of other things do without.
+QUICK = (
+    "--skip",
+    "incremental_value,explain_edges,residualize_edges,matched_evaluation,degree_null,reference_auroc,circularity",
+)
 PERTURBED = tuple(f"G{index}" for index in range(8))
 
 
@@ -50,7 +58,8 @@ def test_edges_are_audited_without_a_model(files: Path, capsys: pytest.CaptureFi
             *("--reference", str(files / "net.tsv")),
             *("--groupby", "perturbation", "--control", "non-targeting", "--totals", "n_umis_total"),
             *("--subset", "guides >= 3", "--n-cells", "150", "--n-top-genes", "55", "--force", "perturbed"),
-            *("--out", str(out), "--rng", "3"),
+            *("--out", str(out), "--rng", "3", "--n-boot", "200", "--n-null", "60", "--joint-mode", "diagonal"),
+            *("--skip", "explain_edges,residualize_edges", "--n-jobs", "1"),
         ]
     )
     said = capsys.readouterr()
@@ -61,7 +70,7 @@ def test_edges_are_audited_without_a_model(files: Path, capsys: pytest.CaptureFi
     assert adata.uns["select_cells"]["params"]["seed"] == 3
     assert adata.var.loc[list(PERTURBED), "edge_panel"].all()
     summary = adata.uns["perturbation_auroc"]["summary"].set_index("predictor")
-    assert summary.index[summary["kind"] == "edges"].tolist() == ["my_edges", "spearman", "net"]
+    assert summary.index[summary["kind"] == "edges"].tolist() == ["my_edges", "net", "spearman"]
     # the network lists the planted responders of each perturbation, the table holds noise
     assert summary.loc["net", "auroc"] > 0.9
     assert abs(summary.loc["my_edges", "auroc"] - 0.5) < 0.15
@@ -69,6 +78,19 @@ def test_edges_are_audited_without_a_model(files: Path, capsys: pytest.CaptureFi
     assert f"{summary.loc['net', 'auroc']:.3f}" in said.out
     assert str(out / "report.html") in said.out
     assert str(out / "audited.h5ad") in said.out
+    steps = adata.uns["audit"]["steps"].set_index("step")["status"]
+    assert steps[["degree_null", "circularity", "incremental_value", "verdict"]].tolist() == ["run"] * 4
+    assert steps[["explain_edges", "residualize_edges", "attention_edges"]].tolist() == ["skipped"] * 3
+    for step in steps.index[steps == "run"]:
+        assert f"{step} (" in said.out
+    tests = adata.uns["tests"]
+    assert set(tests.query("analysis == 'A09'")["edges"]) == {"my_edges", "spearman"}  # a network is not its own judge
+    assert set(tests.query("analysis == 'A10'")["status"]) == {"ok"}
+    assert (adata.uns["degree_null"]["params"]["n_null"], adata.uns["incremental_value"]["params"]["n_boot"]) == (
+        60,
+        200,
+    )
+    assert set(adata.uns["verdict"]["criteria"]["edges"]) == {"my_edges", "net", "spearman"}
     page = (out / "report.html").read_text()
     assert "Audit of my_edges" in page
     assert "No model was used." in page
@@ -76,7 +98,7 @@ def test_edges_are_audited_without_a_model(files: Path, capsys: pytest.CaptureFi
 
 def test_network_that_is_silent_about_sources_silences_nothing_else(files: Path) -> None:
     (files / "one.tsv").write_text("".join(f"G0\tG{gene}\n" for gene in range(10, 15)))
-    given = ["--edges", str(files / "my edges.csv"), "--out", str(files / "out")]
+    given = ["--edges", str(files / "my edges.csv"), "--out", str(files / "out"), *QUICK]
     alone, beside = (
         audited(files / "out").uns["perturbation_auroc"]["summary"].set_index("predictor")
         for extra in ([], ["--reference", str(files / "one.tsv")])
@@ -97,7 +119,7 @@ def test_labels_and_network_may_be_written_in_symbols(files: Path) -> None:
     net[[0, 1]] = "symbol-" + net[[0, 1]]
     net.to_csv(files / "net.tsv", sep="\t", header=False, index=False)
     given = ["--edges", str(files / "my edges.csv"), "--reference", str(files / "net.tsv")]
-    options = ["--gene-symbols", "symbol", "--out", str(files / "out")]
+    options = ["--gene-symbols", "symbol", "--out", str(files / "out"), *QUICK]
     assert main(["audit", str(files / "symbols.h5ad"), *given, *options]) == 0
     summary = audited(files / "out").uns["perturbation_auroc"]["summary"].set_index("predictor")
     assert summary.loc["net", "auroc"] > 0.9
@@ -110,7 +132,7 @@ def test_given_layer_is_used(files: Path) -> None:
     adata.layers["mine"] = adata.layers["lognorm"]
     del adata.layers["lognorm"]
     adata.write_h5ad(files / "layer.h5ad")
-    options = ["--layer", "mine", "--out", str(files / "out")]
+    options = ["--layer", "mine", "--out", str(files / "out"), *QUICK]
     assert main(["audit", str(files / "layer.h5ad"), "--edges", str(files / "my edges.csv"), *options]) == 0
     back = audited(files / "out")
     assert "lognorm" not in back.layers
@@ -128,7 +150,7 @@ def test_torch_is_not_needed_for_edges(files: Path) -> None:
         "sys.meta_path.insert(0, NoTorch())\n"
         "from scepsis.__main__ import main\n"
         f"code = main(['audit', {str(files / 'screen.h5ad')!r}, '--edges', {str(files / 'my edges.csv')!r}, "
-        f"'--out', {str(files / 'out')!r}])\n"
+        f"'--out', {str(files / 'out')!r}, '--n-boot', '50', '--joint-mode', 'diagonal', '--skip', 'explain_edges'])\n"
         "sys.exit(code or 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=300)
@@ -152,7 +174,19 @@ def test_model_is_audited_with_its_companions(
 ) -> None:
     small_demo.write_h5ad(tmp_path / "screen.h5ad")
     assert (
-        main(["audit", str(tmp_path / "screen.h5ad"), "--model", "demo", "--n-cells", "60", "--out", str(tmp_path)])
+        main(
+            [
+                "audit",
+                str(tmp_path / "screen.h5ad"),
+                "--model",
+                "demo",
+                "--n-cells",
+                "60",
+                "--out",
+                str(tmp_path),
+                *QUICK,
+            ]
+        )
         == 0
     )
     said = capsys.readouterr()
@@ -177,7 +211,7 @@ def test_model_is_audited_with_its_companions(
 
 def test_one_layer_of_a_model_is_exploratory(small_demo: ad.AnnData, tmp_path: Path) -> None:
     small_demo.write_h5ad(tmp_path / "screen.h5ad")
-    given = ["--model", "demo", "--layers", "1", "--n-cells", "60", "--out", str(tmp_path)]
+    given = ["--model", "demo", "--layers", "1", "--n-cells", "60", "--out", str(tmp_path), *QUICK]
     assert main(["audit", str(tmp_path / "screen.h5ad"), *given]) == 0
     adata = audited(tmp_path)
     assert list(adata.uns["attention"]["params"]["layers"]) == [1]
@@ -192,7 +226,11 @@ def test_demo_runs_the_whole_path(
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--seed", "1"]) == 0
     assert audited(tmp_path / "scepsis-demo").uns["attention_randomized"]["params"]["seed"] == 1
-    assert "report: scepsis-demo" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "report: scepsis-demo" in said
+    (call,) = re.findall(r"^  (sps\.tl\.audit\(.*\))$", said, flags=re.MULTILINE)
+    named = inspect.signature(sps.tl.audit).bind(*ast.parse(call, mode="eval").body.args)
+    assert list(named.arguments) == ["adata", "model"]
 
 
 @pytest.mark.parametrize(
@@ -214,6 +252,8 @@ def test_demo_runs_the_whole_path(
         (["--force", "NOPE"], "NOPE"),
         (["--model", "nowhere"], "nowhere"),
         (["--nonsense"], "--nonsense"),
+        (["--skip", "dance"], "'dance'"),
+        (["--joint-mode", "some"], "some"),
     ],
 )
 def test_mistakes_are_named_in_one_line(

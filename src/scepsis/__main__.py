@@ -18,12 +18,15 @@ from scepsis._version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import pandas as pd
     from anndata import AnnData
 
     from scepsis.models import AttentionModel
 
 #: Characters of a note.
 NOTE = 400
+#: Logger that tells each step of an audit.
+STEPS = "scepsis.tl._decision._conduct"
 #: What a user can mend, as far as its type shows.
 MISTAKES = (KeyError, ValueError, TypeError, OSError, MemoryError, ImportError)
 
@@ -131,6 +134,16 @@ def _add_audit(parser: Parser) -> None:
     choice.add_argument("--n-cells", type=_whole, default=2000, metavar="N", help="control cells (default: 2000)")
     choice.add_argument("--n-top-genes", type=_whole, default=2000, metavar="N", help="genes by rank (default: 2000)")
     choice.add_argument("--force", metavar="GENES", help="genes to take in anyway: A,B,C, or 'perturbed'")
+    cost = parser.add_argument_group("what it costs")
+    cost.add_argument("--n-null", type=_whole, default=1000, metavar="N", help="rewired networks (default: 1000)")
+    cost.add_argument(
+        "--n-boot", type=_whole, default=10_000, metavar="N", help="bootstrap replicates (default: 10000)"
+    )
+    cost.add_argument(
+        "--joint-mode", choices=["full", "diagonal"], default="full", help="joint splits to test (default: full)"
+    )
+    cost.add_argument("--skip", metavar="STEPS", help="steps to leave out: degree_null,explain_edges")
+    cost.add_argument("--n-jobs", type=_whole, default=1, metavar="N", help="processes (default: 1)")
     choice.add_argument("--rng", type=_whole, default=0, metavar="N", help="seed of every draw (default: 0)")
 
 
@@ -146,20 +159,28 @@ def _numbers(text: str) -> list[int]:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from scepsis import datasets, models
-    from scepsis._report._pipeline import Plan, Subjects, conduct
+    from scepsis import datasets, models, tl
 
     out = _folder(options.out)
     _say("the built-in screen and checkpoint")
     adata, model = datasets.demo(), models.load("demo")
-    subjects = Subjects(model, models.randomize(model, rng=options.seed))
-    conduct(adata, subjects, Plan(seed=options.seed), _say)
+    tl.audit(
+        adata, model, reference=adata.uns["simulate_screen"]["network"], n_null=200, n_boot=1000, n_seeds=2,
+        joint_mode="diagonal", skip="explain_edges", rng=options.seed,
+    )  # fmt: skip
     _deliver(adata, out)
+    _say(
+        "\nTo be quick, this rewired fewer networks, resampled less, tested a fifth of the pairs of joint splits, and "
+        "left out `explain_edges`. All of it, in Python:\n\n"
+        "  import scepsis as sps\n"
+        "  adata, model = sps.datasets.demo(), sps.models.load('demo')\n"
+        "  sps.tl.audit(adata, model, reference=adata.uns['simulate_screen']['network'])"
+    )
 
 
 def _audit(options: argparse.Namespace) -> None:
+    from scepsis import tl
     from scepsis._report._inputs import keys_for, read_edges, read_reference, read_screen, subset_cells
-    from scepsis._report._pipeline import ATTENTION, CORRELATION, Plan, Subjects, conduct
 
     if options.model is None and not options.edges:
         msg = "give a checkpoint (--model DIR), a table of edges (--edges FILE), or both"
@@ -172,45 +193,56 @@ def _audit(options: argparse.Namespace) -> None:
         whole = adata.n_obs
         adata = subset_cells(adata, options.subset)
         _say(f"{adata.n_obs:,} of {whole:,} cells kept by {options.subset!r}")
-    names = keys_for([*options.edges, *options.reference], taken=[ATTENTION.key, CORRELATION])
-    model, twin = _models(options)
-    subjects = Subjects(
-        model=model,
-        twin=twin,
-        tables={names[path]: read_edges(path) for path in options.edges},
-        references={names[path]: read_reference(path) for path in options.reference},
-    )
-    plan = Plan(
-        groupby=options.groupby,
-        control=options.control,
-        layer=options.layer,
-        totals=options.totals,
-        gene_ids=options.gene_ids,
-        gene_symbols=options.gene_symbols,
-        n_cells=options.n_cells,
-        n_top_genes=options.n_top_genes,
-        force=options.force if options.force in {None, "perturbed"} else options.force.split(","),
-        layers=options.layers,
-        seed=options.rng,
-    )
+    names = keys_for([*options.edges, *options.reference], taken=["attention", "spearman"])
+    tables = {names[path]: read_edges(path) for path in options.edges}
+    references = {names[path]: read_reference(path) for path in options.reference}
+    model = _model(options)
     out = _folder(options.out)
-    conduct(adata, subjects, plan, _say)
+    _prepare(adata, model, references, options)
+    tl.audit(
+        adata, model, edges=tables | {name: name for name in references}, reference=references or None,
+        groupby=options.groupby, control=options.control, layers=options.layers, layer=options.layer,
+        gene_symbols=options.gene_symbols, n_null=options.n_null, n_boot=options.n_boot, joint_mode=options.joint_mode,
+        skip=options.skip.split(",") if options.skip else (), n_jobs=options.n_jobs, rng=options.rng,
+    )  # fmt: skip
     _deliver(adata, out)
 
 
-def _models(options: argparse.Namespace) -> tuple[AttentionModel | None, AttentionModel | None]:
-    """Load the model asked for and its twin with random weights; neither, and no torch, when none was asked for."""
+def _prepare(
+    adata: AnnData, model: AttentionModel | None, references: dict[str, pd.DataFrame], options: argparse.Namespace
+) -> None:
+    """Cells, panel and values as the options say, and known networks as edges of their own."""
+    from scepsis import pp
+    from scepsis._core._edge_frames import better_named
+    from scepsis._report._inputs import completed
+
+    if options.totals is not None:
+        pp.lognormalize(adata, totals=options.totals)
+    if model is not None:
+        pp.match_genes(adata, model, gene_ids=options.gene_ids)
+    pp.select_cells(adata, groupby=options.groupby, control=options.control, n_cells=options.n_cells, rng=options.rng)
+    force = options.force if options.force in {None, "perturbed"} else options.force.split(",")
+    pp.select_panel(
+        adata, model, n_top_genes=options.n_top_genes, force=force, gene_symbols=options.gene_symbols,
+        layer=options.layer,
+    )  # fmt: skip
+    for name, frame in references.items():
+        column = better_named(adata, frame, options.gene_symbols)
+        pp.add_edges(adata, completed(adata, frame, column), key_added=name, fill_value=0, gene_symbols=column)
+
+
+def _model(options: argparse.Namespace) -> AttentionModel | None:
+    """Load the model asked for; none, and no torch, when none was asked for."""
     if options.model is None:
-        return None, None
+        return None
     from scepsis import models
 
-    model = models.load(
+    return models.load(
         options.model,
         token_dictionary=options.token_dictionary,
         gene_medians=options.gene_medians,
         ensembl_mapping=options.ensembl_mapping,
     )
-    return model, models.randomize(model, rng=options.rng)
 
 
 def _folder(path: str) -> Path:
@@ -226,13 +258,12 @@ def _deliver(adata: AnnData, out: Path) -> None:
     """Print the table, write the report and the audited data, and say where they are."""
     from scepsis import report
     from scepsis._report._audited import read_audited
-    from scepsis._report._pipeline import TABLE
     from scepsis._report._terminal import summary_text
 
-    page = report(adata, out / "report.html", key=TABLE)
+    page = report(adata, out / "report.html")
     data = out / "audited.h5ad"
     adata.write_h5ad(data)
-    _say(f"\n{summary_text(read_audited(adata, TABLE))}\n\nreport: {page}\ndata:   {data}")
+    _say(f"\n{summary_text(read_audited(adata))}\n\nreport: {page}\ndata:   {data}")
 
 
 def _say(text: str) -> None:
@@ -244,8 +275,12 @@ def _notes() -> Iterator[None]:
     """What the package warns of and logs, as lines of their own on the error stream."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(NoteFormatter())
+    handler.setLevel(logging.WARNING)
     logger = logging.getLogger("scepsis")
     logger.addHandler(handler)
+    steps, told = logging.getLogger(STEPS), logging.StreamHandler(sys.stdout)
+    steps.setLevel(logging.INFO)
+    steps.addHandler(told)
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _note
@@ -253,6 +288,8 @@ def _notes() -> Iterator[None]:
             yield
         finally:
             logger.removeHandler(handler)
+            steps.removeHandler(told)
+            steps.setLevel(logging.NOTSET)
 
 
 def _note(

@@ -97,6 +97,24 @@ def test_records_are_found_for_the_key_and_its_parts(screen: ad.AnnData) -> None
     assert edge_params(screen, "other") == {}
 
 
+@pytest.mark.parametrize(
+    ("key", "layers", "rule", "expected"),
+    [
+        ("k", [0, 1], "single", "single"),
+        ("k_L1", [0, 1], "single", "unrecorded"),
+        ("k_L1", [1], "single", "single"),
+        ("k_L1", [0, 1], "frozen", "frozen"),
+    ],
+)
+def test_one_layer_out_of_several_was_chosen(
+    screen: ad.AnnData, key: str, layers: list[int], rule: str, expected: str
+) -> None:
+    _recorded(screen)
+    screen.uns["k"]["params"] |= {"layers": layers, "layer_rule": rule}
+    assert edge_params(screen, key)["layer_rule"] == expected
+    assert screen.uns["k"]["params"]["layer_rule"] == rule
+
+
 def test_unchanged_data_is_read_without_a_word(
     screen: ad.AnnData, roundtrips: Callable[[ad.AnnData], Iterator[ad.AnnData]]
 ) -> None:

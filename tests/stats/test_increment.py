@@ -53,7 +53,9 @@ def test_two_way_interval_is_that_of_loops_over_units_genes_and_models(several: 
         units.append(np.mean(differences))
         phi[unit] = np.mean(parts, axis=0)
     by_unit = np.var(units, ddof=1) / N_UNITS
-    by_gene = sum(phi[:, gene].sum() ** 2 for gene in range(N_GENES)) / N_UNITS**2 * N_GENES / (N_GENES - 1)
+    squares = [phi[:, gene].sum() ** 2 for gene in range(N_GENES)]
+    carriers = sum(squares) ** 2 / sum(square**2 for square in squares)
+    by_gene = sum(squares) / N_UNITS**2 * carriers / (carriers - 1)
     by_pair = (phi**2).sum() / N_UNITS**2
     variance = max(by_unit + by_gene - by_pair, by_unit, by_gene)
     half = stats.t.ppf(0.975, min(N_UNITS, N_GENES) - 1) * np.sqrt(variance)

@@ -217,8 +217,20 @@ def name_index(
     return {str(name): position for position, name in enumerate(symbols)}
 
 
-def gene_positions(adata: AnnData, index: dict[str, int], column: pd.Series[Any], where: str, place: str) -> IntArray:
-    """Position of every name, -1 for those that are not there."""
+def gene_positions(
+    adata: AnnData,
+    index: dict[str, int],
+    column: pd.Series[Any],
+    where: str,
+    place: str,
+    *,
+    remedy: str = "call `scepsis.pp.add_edges(adata, frame, key_added=...{argument})`",
+) -> IntArray:
+    """
+    Position of every name, -1 for those that are not there.
+
+    `remedy` is what to do when another column of ``var`` has the names, with a place for ``, gene_symbols="..."``.
+    """
     codes, names = pd.factorize(column, use_na_sentinel=True)
     found = np.array([index.get(str(name), -1) for name in names], dtype=np.int64)
     if not (found >= 0).any():
@@ -230,7 +242,7 @@ def gene_positions(adata: AnnData, index: dict[str, int], column: pd.Series[Any]
         better = [name for name, _ in columns_with(adata.var, wanted) if name != place]
         if better:
             argument = "" if better[0] == VAR_NAMES else f", gene_symbols={better[0]!r}"
-            msg += f"{slot_of(better[0])} has them: call `scepsis.pp.add_edges(adata, frame, key_added=...{argument})`."
+            msg += f"{slot_of(better[0])} has them: {remedy.format(argument=argument)}."
         else:
             msg += "No column of `adata.var` has any of them: translate one of the two first."
         raise ValueError(msg)
@@ -253,3 +265,12 @@ def _require_once(adata: AnnData, table: EdgeTable, argument: str) -> None:
             "Merge them first, for example `frame.groupby(['source', 'target'], as_index=False)['weight'].max()`."
         )
         raise ValueError(msg)
+
+
+def better_named(adata: AnnData, frame: pd.DataFrame, gene_symbols: str | None) -> str | None:
+    """Column that names more of a table's genes: `gene_symbols`, or None for ``var_names``."""
+    if gene_symbols is None or gene_symbols not in adata.var or not {SOURCE, TARGET} <= set(frame):
+        return gene_symbols
+    named = {*frame[SOURCE], *frame[TARGET]}
+    by_name, by_symbol = (int(names.isin(named).sum()) for names in (adata.var_names, adata.var[gene_symbols]))
+    return gene_symbols if by_symbol > by_name else None

@@ -11,6 +11,7 @@ from scipy import sparse
 
 from scepsis._core._hashing import hash_strings
 from scepsis._core._keys import EdgeKeys
+from scepsis._core._layers import recorded_rule
 from scepsis._core._validate import listing
 
 if TYPE_CHECKING:
@@ -109,7 +110,10 @@ def read_edges(adata: AnnData, key: str, *, warn: bool = True) -> EdgeArray:
 def edge_params(adata: AnnData, key: str) -> dict[str, Any]:
     """Record of the tool that wrote ``varp[key]``: under its own name, or under the key it is a part of."""
     owner = edge_owner(adata, key)
-    return dict(adata.uns[owner]["params"]) if owner else {}
+    if not owner:
+        return {}
+    params = dict(adata.uns[owner]["params"])
+    return params | {"layer_rule": recorded_rule(adata, owner, key, params)} if "layer_rule" in params else params
 
 
 def edge_owner(adata: AnnData, key: str) -> str:

@@ -20,16 +20,25 @@ MEAN = "mean"
 VARIANCE = "variance"
 DETECTION_RATE = "detection_rate"
 RANDOMIZED = "randomized"
+RESIDUAL = "residual"
+RESIDUALIZERS = ("ols", "gbdt", "node")
 #: Records in ``uns`` of what was prepared, each under the name of its function.
 LOGNORMALIZE = "lognormalize"
 SELECT_CELLS = "select_cells"
 SELECT_PANEL = "select_panel"
 MATCH_GENES = "match_genes"
 GENE_FEATURES = "gene_features"
+#: Result of :func:`scepsis.tl.incremental_value`, which a plan reads.
+INCREMENTAL_VALUE = "incremental_value"
+#: Record of a choice among layers.
+SELECT_LAYER = "select_layer"
 #: The registry of tests, in ``uns``.
 TESTS = "tests"
 #: Slugs that would collide with a companion slot of an edges key.
-RESERVED_SLUGS = ("n_cells", "z", RANDOMIZED, "probability", "uniform_fold", "centered", "position", "cells", "genes")
+RESERVED_SLUGS = (
+    "n_cells", "z", RANDOMIZED, "probability", "uniform_fold", "centered", "position", "cells", "genes",
+    *(f"{RESIDUAL}_{name}" for name in RESIDUALIZERS),
+)  # fmt: skip
 
 
 def embedding(family: str) -> str:
@@ -74,6 +83,10 @@ class EdgeKeys:
     def scale(self, scale: str) -> EdgeKeys:
         """Keys of a further scale of the same edges."""
         return EdgeKeys(f"{self.key}_{scale}")
+
+    def residual(self, residualizer: str) -> EdgeKeys:
+        """Keys of what is left of the edges when gene features are taken away."""
+        return EdgeKeys(f"{self.key}_{RESIDUAL}_{residualizer}")
 
     def group(self, slug: str) -> EdgeKeys:
         return EdgeKeys(f"{self.key}_{slug}")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 Universe = Literal["regulators", "all_pairs", "unordered"]
+#: Universes in which a pair has a source.
+Directed = Literal["regulators", "all_pairs"]
 MODE = "mode"
 #: Spellings of a known direction of regulation, in lower case.
 KNOWN_MODES = ("activation", "repression", "stimulation", "inhibition", "+", "-", "1", "-1", "1.0", "-1.0")
@@ -46,7 +48,7 @@ class Network:
     candidate: BoolArray
     #: Listed pairs whose direction of regulation is known; None where the reference does not tell.
     known_mode: BoolArray | None
-    #: Rows of the reference, unique pairs, those that are no self-pair, those within the panel, those listed here.
+    #: Rows of the reference, then unique pairs: all, those that are no self-pair, within the panel, listed here.
     counts: dict[str, int]
     hash: str
 
@@ -86,8 +88,10 @@ def read_network(
         raise KeyError(msg)
     place = VAR_NAMES if gene_symbols is None else gene_symbols
     index = name_index(adata, frame, gene_symbols, place, argument)
+    remedy = f"pass `{argument}` to the same call{{argument}}"
     source, target = (
-        gene_positions(adata, index, frame[side], f"{argument}[{side!r}]", place) for side in (SOURCE, TARGET)
+        gene_positions(adata, index, frame[side], f"{argument}[{side!r}]", place, remedy=remedy)
+        for side in (SOURCE, TARGET)
     )
     lists = np.ones(len(frame), dtype=bool) if WEIGHT not in frame else frame[WEIGHT].to_numpy() != 0
     known = lists & (source >= 0) & (target >= 0)
@@ -141,6 +145,7 @@ def _laid_out(
     inside = (row >= 0) & (column >= 0) & (row != column)
     listed = np.zeros((len(panel), len(panel)), dtype=bool)
     listed[row[inside], column[inside]] = True
+    n_in_panel = int(listed.sum())
     known = None
     if modes is not None:
         known = np.zeros_like(listed)
@@ -159,6 +164,6 @@ def _laid_out(
         listed=listed,
         candidate=candidate,
         known_mode=None if known is None else known[kept],
-        counts=counts | {"n_in_panel": int(inside.sum()), "n_listed": int(listed.sum()), "n_sources": int(kept.sum())},
+        counts=counts | {"n_in_panel": n_in_panel, "n_listed": int(listed.sum()), "n_sources": int(kept.sum())},
         hash=hash_strings([names, universe, str(min_targets), hash_array(listed)]),
     )

@@ -99,31 +99,69 @@ def updated_tests(adata: AnnData, rows: Sequence[Row], evidence: Evidence) -> di
 
     A row replaces the one of the same ``test_id`` (``analysis/key/edges/reference/name``) and counts how often that
     was run, and with how many different parameters. What an earlier call under the same key, edges and reference
-    tested and this one did not stays as ``not_run``, without numbers: its count is not forgotten.
+    tested and this one did not stays as ``not_run``, without numbers: its count is not forgotten. Rows of the last
+    call stand last. Corrections over the whole registry no longer hold once it has changed, and are emptied.
     """
     import pandas as pd
 
-    new = pd.DataFrame([_entry(row, evidence) for row in rows], columns=COLUMNS)
-    repeated = new["test_id"][new["test_id"].duplicated()]
-    if len(repeated):
-        msg = f"Two tests have the id {repeated.iloc[0]!r}."
+    entries = [_entry(row, evidence) for row in rows]
+    ids = [entry["test_id"] for entry in entries]
+    if len(set(ids)) < len(ids):
+        msg = f"Two tests have the id {next(one for one in ids if ids.count(one) > 1)!r}."
         raise RuntimeError(msg)
-    old = adata.uns.get(TESTS)
-    if old is None or not len(old):
-        return {TESTS: _typed(new)}
-    old = old.reindex(columns=COLUMNS)
-    earlier = old.set_index("test_id")
-    for index, row in new.iterrows():
-        if row["test_id"] in earlier.index:
-            before = earlier.loc[row["test_id"]]
-            seen = dict.fromkeys([*str(before["params_hashes"]).split(";"), row["params_hash"]])
-            new.loc[index, ["n_runs", "n_distinct_params"]] = int(before["n_runs"]) + 1, len(seen)
-            new.loc[index, "params_hashes"] = ";".join(seen)
-    old = old[~old["test_id"].isin(new["test_id"])]
+    if TESTS not in adata.uns:
+        return {TESTS: _typed(pd.DataFrame(entries, columns=COLUMNS))}
+    old = uncorrected(read_tests(adata))
+    runs = dict(zip(old["test_id"], zip(old["n_runs"], old["params_hashes"], strict=True), strict=True))
+    for entry in entries:
+        if entry["test_id"] in runs:
+            before, hashes = runs[entry["test_id"]]
+            seen = dict.fromkeys([*hashes.split(";"), entry["params_hash"]])
+            entry |= {"n_runs": before + 1, "n_distinct_params": len(seen), "params_hashes": ";".join(seen)}
+    new = _typed(pd.DataFrame(entries, columns=COLUMNS))
+    old = old[~old["test_id"].isin(ids)]
     context = ["analysis", "key", "edges", "reference", "effects"]
-    again = pd.MultiIndex.from_frame(old[context].astype(str)).isin(pd.MultiIndex.from_frame(new[context].astype(str)))
-    kept = pd.concat([old[~again], _unrun(old[again]), new], ignore_index=True) if len(old) else new
-    return {TESTS: _typed(kept)}
+    again = pd.MultiIndex.from_frame(old[context]).isin(pd.MultiIndex.from_frame(new[context]))
+    return {TESTS: _typed(pd.concat([old[~again], _unrun(old[again]), new]))}
+
+
+def read_tests(adata: AnnData) -> pd.DataFrame:
+    """Give a copy of the registry, or raise a `KeyError` that says what fills it."""
+    import pandas as pd
+
+    if TESTS not in adata.uns:
+        msg = (
+            f"`adata.uns[{TESTS!r}]` does not exist: nothing has been tested. Call `scepsis.tl.audit(adata)`, or a "
+            "tool that tests, such as `scepsis.tl.perturbation_auroc(adata)`."
+        )
+        raise KeyError(msg)
+    frame = adata.uns[TESTS]
+    if not isinstance(frame, pd.DataFrame) or not set(COLUMNS) <= set(frame.columns):
+        msg = (
+            f"`adata.uns[{TESTS!r}]` is not the registry of tests of this version of the package. Move it to another "
+            f"key, `adata.uns['other'] = adata.uns.pop({TESTS!r})`, and run the tests anew."
+        )
+        raise KeyError(msg)
+    return _typed(frame[COLUMNS])
+
+
+def uncorrected(tests: pd.DataFrame) -> pd.DataFrame:
+    """Registry without its corrections."""
+    return _typed(tests.assign(**CORRECTED))
+
+
+def reruns(tests: pd.DataFrame) -> pd.DataFrame:
+    """What was run more than once: one row for each analysis of the same edges under the same name."""
+    context = ["analysis", "key", "edges", "reference", "effects"]
+    again: pd.DataFrame = tests.groupby(context, sort=False, as_index=False)[["n_runs", "n_distinct_params"]].max()
+    return again[again["n_runs"] > 1].reset_index(drop=True)
+
+
+def run_words(row: Any) -> str:
+    """How often something was run, from whatever has the columns: ``run 4 times with 3 settings``."""
+    times, settings = int(row["n_runs"]), int(row["n_distinct_params"])
+    often = "once" if times == 1 else "twice" if times == 2 else f"{times} times"
+    return f"run {often} with {settings} setting{'s' * (settings != 1)}"
 
 
 def _entry(row: Row, evidence: Evidence) -> dict[str, Any]:
@@ -132,7 +170,7 @@ def _entry(row: Row, evidence: Evidence) -> dict[str, Any]:
     against = evidence.reference or evidence.effects
     rule = str(record.get("layer_rule", "single"))
     entry = {item.name: getattr(row, item.name) for item in fields(row)}
-    if row.role == "confirmatory" and rule == "unrecorded":
+    if rule == "unrecorded":
         entry["role"] = "exploratory"
     if row.p_raw == 0:
         entry |= {"p_raw": SMALLEST, "p_text": f"<{SMALLEST:.1g}"}

@@ -25,6 +25,13 @@ Variant = Literal["cosine", "centroid", "dot"]
 Direction = Literal["source", "target", "mean", "max"]
 LayerRule = Literal["frozen", "nested", "single", "unrecorded"]
 
+#: What a row can say of itself; all but the first say why it has no number, or one that supports nothing.
+Status = Literal[
+    "ok", "no_positives", "no_negatives", "constant_score", "too_few_units", "single_stratum", "missing_vocab",
+    "structurally_null", "not_run", "not_applied", "not_applicable", "null_not_mixed", "multi_target", "label_leak",
+    "underpowered",
+]  # fmt: skip
+
 BoolArray: TypeAlias = NDArray[np.bool_]
 IntArray: TypeAlias = NDArray[np.integer[Any]]
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
@@ -44,5 +51,6 @@ __all__ = [
     "Scale",
     "Seed",
     "Sequence",
+    "Status",
     "Variant",
 ]

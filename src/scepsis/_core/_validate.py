@@ -55,6 +55,13 @@ def require_positive(value: float, *, argument: str, minimum: float = 1) -> None
         raise ValueError(msg)
 
 
+def require_between(value: float, low: float, high: float, *, argument: str) -> None:
+    """A number strictly between two others."""
+    if isinstance(value, bool) or not np.isreal(value) or not low < value < high:
+        msg = f"`{argument}` must be between {low} and {high}, not {value!r}."
+        raise ValueError(msg)
+
+
 def require_key(key: str, *, argument: str) -> None:
     """A name that slots are built from: a ``/`` in a key cannot be read back from disk."""
     if not isinstance(key, str) or not key or "/" in key:

@@ -59,7 +59,7 @@ class Audited:
         return f"{self.key}{LAYERS}"
 
 
-def read_audited(adata: AnnData, key: str) -> Audited:
+def read_audited(adata: AnnData, key: str = "perturbation_auroc") -> Audited:
     """Read a scored table and all that belongs to it; raise `KeyError` when there is none."""
     entry = read_result(adata, key, maker=MAKER)
     frames = {

@@ -8,8 +8,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from scepsis import pl
+from scepsis._core._numbers import count, decimal
 from scepsis._report._html import tag
-from scepsis._report._numbers import count, decimal
 from scepsis.pl._style import rows_height
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scepsis._core._keys import slugs
+from scepsis._core._keys import EDGE_PANEL, slugs
+from scepsis._core._network import KNOWN_MODES
 from scepsis._core._validate import listing, require_column
 
 if TYPE_CHECKING:
@@ -116,8 +117,9 @@ def read_reference(path: str) -> pd.DataFrame:
     """
     Network of known edges, each pair once: a header that names its columns, or none, and then source and target first.
 
-    A third column is the weight when it holds numbers; a mode of action or a list of references is not. Pairs listed
-    several times (once per reference) count once, by their strongest weight.
+    A third column is the weight when it holds numbers, and the mode of action when it holds any that is known; a list
+    of references is neither. Pairs listed several times (once per reference) count once, by their strongest weight, or
+    by a known mode.
     """
     frame = _named(_read_table(path, header=True))
     if "source" not in frame or "target" not in frame:
@@ -128,13 +130,40 @@ def read_reference(path: str) -> pd.DataFrame:
         frame = frame.set_axis(
             ["source", "target", *(f"column {number}" for number in range(3, frame.shape[1] + 1))], axis=1
         )
-        if "column 3" in frame and frame["column 3"].dtype.kind in "iuf":
-            frame = frame.rename(columns={"column 3": "weight"})
+        if "column 3" in frame:
+            third = frame["column 3"]
+            kind = "weight" if third.dtype.kind in "iuf" else "mode" if _known(third).any() else "column 3"
+            frame = frame.rename(columns={"column 3": kind})
+    modes = frame["mode"].astype(str) if "mode" in frame else None
     frame = _numeric(frame.dropna(subset=["source", "target"]), path)
-    if "weight" not in frame:
+    frame = frame if modes is None else frame.assign(mode=modes)
+    strength = frame["weight"].abs() if "weight" in frame else _known(frame["mode"]) if "mode" in frame else None
+    if strength is None:
         return frame.drop_duplicates(["source", "target"])
-    order = frame["weight"].abs().sort_values(ascending=False, kind="stable").index
+    order = strength.sort_values(ascending=False, kind="stable").index
     return frame.loc[order].drop_duplicates(["source", "target"]).sort_index()
+
+
+def _known(modes: pd.Series[str]) -> pd.Series[bool]:
+    return modes.astype(str).str.lower().isin(KNOWN_MODES)
+
+
+def completed(adata: AnnData, frame: pd.DataFrame, gene_symbols: str | None) -> pd.DataFrame:
+    """
+    Make a source of every gene of the panel, by one pair of weight 0 each.
+
+    A network has no edge from a source that it does not list, which is a score of its own (the same for all targets).
+    Left out, such sources would count as never evaluated, and nothing else could be scored on them either.
+    """
+    import pandas as pd
+
+    genes = adata.var_names if gene_symbols is None else adata.var[gene_symbols]
+    panel = [str(gene) for gene in genes[adata.var[EDGE_PANEL].to_numpy()]]
+    missing = sorted(set(panel) - set(frame["source"]))
+    added = pd.DataFrame({"source": missing, "target": [panel[gene == panel[0]] for gene in missing]})
+    weighted = frame if "weight" in frame else frame.assign(weight=1.0)
+    columns = ["source", "target", "weight"]
+    return pd.concat([weighted[columns], added.assign(weight=0.0)], ignore_index=True)
 
 
 def _read_table(path: str, *, header: bool) -> pd.DataFrame:

@@ -7,12 +7,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scepsis._core._numbers import enumerate_words
 from scepsis._core._resolve import resolve
 from scepsis._report._audited import read_audited
 from scepsis._report._figures import figures
 from scepsis._report._findings import beats_trivial, gated_words
 from scepsis._report._html import Markup, bullets, tag
-from scepsis._report._numbers import enumerate_words
 from scepsis._report._reservations import absences, false_calls, labels, perturbations, reservations, responders
 from scepsis._report._sentences import best, conclusion, headline, remaining, rules, within_deciles
 from scepsis._report._tables import contrasts_table, records_table, setting, summary_table

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scepsis._report._numbers import count, enumerate_words, percent, plural
+from scepsis._core._numbers import count, enumerate_words, percent, plural
 from scepsis._report._sentences import words
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scepsis._core._numbers import count, decimal, enumerate_words, equals, interval, plural, signed
 from scepsis._report._findings import (
     ALPHA,
     MIN_UNITS,
@@ -18,7 +19,6 @@ from scepsis._report._findings import (
     level,
     trivial_rows,
 )
-from scepsis._report._numbers import count, decimal, enumerate_words, equals, interval, plural, signed
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scepsis._core._numbers import count, decimal, interval, signed
 from scepsis._report._findings import finding
-from scepsis._report._numbers import count, decimal, interval, signed
 from scepsis._report._sentences import conclusion, words
 
 if TYPE_CHECKING:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from scepsis.models._protocol import place
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -96,7 +98,7 @@ class AttentionSums:
             present = np.zeros((len(members), self.plan.n_genes), dtype=np.float32)
             for row, cell in enumerate(members):
                 present[row, cell.genes] = 1.0
-            block = torch.from_numpy(present).to(self.n_cells.device)
+            block = place(present, self.n_cells.device)
             self.n_cells[group].addmm_(block[:, sources].T, block)
 
     def _count_visible(self, cells: Sequence[Cell]) -> None:
@@ -104,16 +106,20 @@ class AttentionSums:
         row_of_gene = self.plan.row_of_gene()
         for cell in cells:
             here = np.flatnonzero(row_of_gene[cell.genes] >= 0)
-            visible = torch.from_numpy((cell.ranks[None] <= cell.ranks[here, None]).astype(np.float32))
-            rows, genes = row_of_gene[cell.genes[here]], cell.genes
-            flat = torch.from_numpy((rows[:, None] * self.plan.n_genes + genes).ravel())
+            visible = (cell.ranks[None] <= cell.ranks[here, None]).astype(np.float32)
+            flat = row_of_gene[cell.genes[here]][:, None] * self.plan.n_genes + cell.genes
             counts = self.n_cells[cell.group].view(-1)
-            counts.index_add_(0, flat.to(counts.device), visible.view(-1).to(counts.device))
+            counts.index_add_(0, place(flat.ravel(), counts.device), place(visible.ravel(), counts.device))
 
     def add(
         self, group: int, scale: int, maps: Sequence[int], pairs: torch.Tensor | None, blocks: torch.Tensor
     ) -> None:
-        """Add one cell's blocks (maps x rows x columns) at the flat positions of their pairs, or at all of them."""
+        """
+        Add one cell's blocks (maps x rows x columns) at the flat positions of their pairs, or at all of them.
+
+        No position occurs twice in `pairs`, so no two additions of one call meet: the result is the same in every
+        run, on a GPU too.
+        """
         for index, block in zip(maps, blocks.reshape(len(maps), -1), strict=True):
             sums = self.sums[group, scale, index]
             if pairs is None:
@@ -146,10 +152,9 @@ class AttentionSums:
         groups = slice(None) if group is None else slice(group, group + 1)
         maps = slice(None) if index is None else slice(index, index + 1)
         chosen = self.sums[groups, scale, maps]
-        total = (chosen.sum(dim=(0, 1)) / chosen.shape[1]).view(self.plan.n_sources, self.plan.n_genes).cpu().numpy()
-        counts = self.n_cells[groups].sum(dim=0).cpu().numpy()
-        means = np.full(total.shape, np.nan, dtype=np.float32)
-        np.divide(total, counts, out=means, where=counts > 0, casting="same_kind")
+        counts = self.n_cells[groups].sum(dim=0).double() * chosen.shape[1]
+        # Where no cell is, 0 / 0 is the NaN that is meant.
+        means = (chosen.sum(dim=(0, 1)).view_as(counts) / counts).float().cpu().numpy()
         result = self._spread(means, np.nan)
         np.fill_diagonal(result, np.nan)
         return result

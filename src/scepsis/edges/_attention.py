@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from scepsis.edges._cells import Batches, arrange
-from scepsis.edges._panel import panel_attention
-from scepsis.edges._readers import from_kernel, from_projections
+from scepsis.edges._panel import Scratch, panel_attention
+from scepsis.edges._readers import Done, from_kernel, from_projections
 from scepsis.edges._scales import scaled
+from scepsis.models._protocol import place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 #: How far the check of the reading may be off, relative.
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
 _HALF_PRECISION = 5e-2
+#: Rows of a cell that the check looks at, spread over its tokens.
+_ROWS_CHECKED = 64
 
 
 class Extraction:
@@ -52,6 +55,9 @@ class Extraction:
         time and change results by rounding only.
     """
 
+    #: What is read, for messages.
+    what = "attention"
+
     def __init__(
         self,
         model: AttentionModel,
@@ -68,7 +74,11 @@ class Extraction:
         self.batches = Batches(batch_size, model.device)
         self.kernel = kernel
         self.sums = plan.new_sums(model.device)
-        self._checked = False
+        self._checked = self._trusted = False
+        self._scratch = Scratch()
+        self._heads = {layer: place(np.array(plan.maps_of(layer)[1]), model.device) for layer in plan.layers}
+        #: By layer, whether half precision held so far. Kept on the device, and looked at once per block of cells.
+        self._finite = torch.ones(len(plan.layers), dtype=torch.bool, device=model.device)
         self._row_of_gene = plan.row_of_gene()
         self._place = np.full(max(int(tokens.max(initial=0)), int(panel.max(initial=0))) + 1, -1)
         self._place[panel] = np.arange(len(panel))
@@ -102,6 +112,7 @@ class Extraction:
         for members in self.batches.run(cells, partial(self._run, done=done)):
             on_cells(len(members))
             done.clear()
+        self._refuse_overflow()
 
     @torch.no_grad()
     def _run(self, cells: Sequence[Cell], done: set[tuple[int, int]]) -> None:
@@ -110,44 +121,76 @@ class Extraction:
         targets = [self._target(cell, batch.offset, n) for cell, n in zip(cells, batch.n_tokens, strict=True)]
 
         def on_layer(layer: int, query: torch.Tensor, key: torch.Tensor, log_sum: torch.Tensor | None) -> None:
+            if log_sum is not None:
+                self._trust(log_sum[0], query[0], key[0], batch.n_tokens[0])
+                self._watch(layer, log_sum)
             for row, (cell, target) in enumerate(zip(cells, targets, strict=True)):
                 if target is not None and (layer, id(cell)) not in done:
                     self._add(layer, target, query[row], key[row], None if log_sum is None else log_sum[row])
                     done.add((layer, id(cell)))
 
-        if not (self.kernel and from_kernel(self.model, batch, self.plan.layers, on_layer)):
-            self.kernel = False
-            from_projections(self.model, batch, self.plan.layers, on_layer)
+        if self.kernel:
+            try:
+                self.kernel = from_kernel(self.model, batch, self.plan.layers, on_layer)
+            except _UnlikeSumsError:
+                self.kernel = False
+            if self.kernel:
+                return
+        from_projections(self.model, batch, self.plan.layers, on_layer)
+
+    def _trust(self, log_sum: torch.Tensor, query: torch.Tensor, key: torch.Tensor, n_tokens: int) -> None:
+        """Before anything is read with a kernel's log sums, see on some rows of one cell that they are such."""
+        if self._trusted:
+            return
+        first, everything = slice(0, min(n_tokens, _ROWS_CHECKED)), slice(0, n_tokens)
+        weights = panel_attention(
+            query, key, n_tokens, rows=first, columns=everything, log_sum=log_sum, causal=self.model.causal, mean=False
+        )
+        off_one = float((weights.sum(-1) - 1).abs().max())
+        if off_one > _TOLERANCE.get(self.model.dtype, _HALF_PRECISION):
+            raise _UnlikeSumsError
+        self._trusted = True
+
+    def _watch(self, layer: int, values: torch.Tensor) -> None:
+        """Note whether half precision gave a number, without asking the device for it."""
+        if self.model.dtype == torch.float16:
+            self._finite[self.plan.layers.index(layer)] &= values.isfinite().all()
+
+    def _refuse_overflow(self) -> None:
+        if self.model.dtype == torch.float16 and not self._finite.all():
+            layer = self.plan.layers[int((~self._finite).nonzero()[0])]
+            raise overflow(self.model, f"{self.what} of layer {layer}")
 
     def _target(self, cell: Cell, offset: int, n_tokens: int) -> _Target | None:
         """What every layer reads of one cell, and where it goes; None for a cell without a pair to keep."""
-        device, causal = self.model.device, self.model.causal
-        is_source = self._row_of_gene[cell.genes] >= 0
-        if len(cell.genes) < 2 or not is_source.any():
+        device, causal, n_genes = self.model.device, self.model.causal, self.plan.n_genes
+        kept = np.flatnonzero(self._row_of_gene[cell.genes] >= 0)
+        if len(cell.genes) < 2 or not len(kept):
             return None
+        every_row = len(kept) == len(cell.genes)
         # Centring needs every row of the panel, whichever are kept.
-        read = np.ones_like(is_source) if "centered" in self.plan.scales else is_source
-        columns: slice | torch.Tensor = (
-            torch.from_numpy(cell.at + offset).to(device) if causal else slice(offset, offset + len(cell.at))
-        )
-        whole_panel = len(cell.genes) == self.plan.n_genes and bool(is_source.all())
-        source_rows = self._row_of_gene[cell.genes[is_source]]
-        flat = (source_rows[:, None] * self.plan.n_genes + cell.genes).ravel()
+        read = np.arange(len(cell.genes)) if "centered" in self.plan.scales else kept
+        at = place(cell.at[read] + offset, device)
+        columns = place(cell.at + offset, device) if causal else slice(offset, offset + len(cell.at))
+        pairs: torch.Tensor | None = None
+        if len(cell.genes) < n_genes or not every_row:
+            rows, genes = place(self._row_of_gene[cell.genes[kept]], device), place(cell.genes, device)
+            pairs = (rows[:, None] * n_genes + genes).view(-1)
         return _Target(
             group=cell.group,
             n_tokens=n_tokens,
-            rows=columns if read.all() else torch.from_numpy(cell.at[read] + offset).to(device),
+            rows=columns if len(read) == len(cell.genes) else at,
             columns=columns,
-            kept=None if is_source[read].all() else torch.from_numpy(is_source[read]).to(device),
-            pairs=None if whole_panel else torch.from_numpy(flat).to(device),
-            n_seen=torch.from_numpy(cell.at[read] + offset + 1).to(device)[:, None] if causal else n_tokens,
+            kept=None if len(kept) == len(read) else place(kept, device),
+            pairs=pairs,
+            n_seen=at[:, None] + 1 if causal else n_tokens,
         )
 
     def _add(
         self, layer: int, target: _Target, query: torch.Tensor, key: torch.Tensor, log_sum: torch.Tensor | None
     ) -> None:
         plan = self.plan
-        maps, heads = plan.maps_of(layer)
+        maps, heads = plan.maps_of(layer)[0], self._heads[layer]
         if plan.heads:
             query, key = query[heads], key[heads]
             log_sum = None if log_sum is None else log_sum[heads]
@@ -160,12 +203,21 @@ class Extraction:
             log_sum=log_sum,
             causal=self.model.causal,
             mean=not plan.heads,
+            scratch=self._scratch,
         )
-        refuse_overflow(self.model, weights, f"attention of layer {layer}")
-        for position, scale in enumerate(plan.scales):
-            blocks = scaled(weights, scale, target.n_seen)
-            blocks = blocks if target.kept is None else blocks[:, target.kept]
-            self.sums.add(target.group, position, maps, target.pairs, blocks)
+        self._watch(layer, weights)
+        blocks = [scaled(weights, scale, target.n_seen) for scale in plan.scales]
+        if target.kept is not None:
+            blocks = [block[:, target.kept] for block in blocks]
+        # All memory is taken before the first addition: where it runs out, the layer is read again.
+        if target.pairs is not None:
+            blocks = [block.double() for block in blocks]
+        for position, block in enumerate(blocks):
+            self.sums.add(target.group, position, maps, target.pairs, block)
+
+
+class _UnlikeSumsError(Exception):
+    """What a kernel gives beside its contexts is not the log sums of its rows."""
 
 
 @dataclass(frozen=True)
@@ -202,14 +254,12 @@ def accumulate_attention(
     return extraction.sums
 
 
-def refuse_overflow(model: AttentionModel, values: torch.Tensor, what: str) -> None:
-    """Raise `FloatingPointError` where half precision gave what is no number."""
-    if model.dtype == torch.float16 and not values.isfinite().all():
-        msg = (
-            f"The {what} of {model.name!r} is not a number: half precision overflows there. "
-            "Load the model with `dtype='bfloat16'` or `dtype='float32'`."
-        )
-        raise FloatingPointError(msg)
+def overflow(model: AttentionModel, what: str) -> FloatingPointError:
+    """The error for half precision that gave what is no number."""
+    return FloatingPointError(
+        f"The {what} of {model.name!r} is not a number: half precision overflows there. "
+        "Load the model with `dtype='bfloat16'` or `dtype='float32'`."
+    )
 
 
 def to_batch(model: AttentionModel, cells: Sequence[Cell]) -> Batch:
@@ -218,14 +268,20 @@ def to_batch(model: AttentionModel, cells: Sequence[Cell]) -> Batch:
     return model.batch(tokens, [cell.order for cell in cells])
 
 
+def _hold_context(seen: dict[str, torch.Tensor], _module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+    """Keep what goes into a layer's output projection; there is nothing to see above it."""
+    seen["context"] = args[0]
+    raise Done
+
+
 @torch.no_grad()
 def check_seams(model: AttentionModel, batch: Batch, layer: int) -> None:
     """
     Prove on a few cells that what is read is what the model computes with.
 
-    The layer's queries and keys must give rows that sum to 1 over the valid tokens, and together with its values
-    they must give the contexts that the model itself hands to the output projection. This catches a mask, a scale
-    or a layout of heads that differs from what is assumed.
+    On some rows, the layer's queries and keys must give weights that sum to 1 over the valid tokens, and together
+    with its values they must give the contexts that the model itself hands to the output projection. This catches a
+    mask, a scale or a layout of heads that differs from what is assumed.
 
     Raises
     ------
@@ -238,8 +294,9 @@ def check_seams(model: AttentionModel, batch: Batch, layer: int) -> None:
         for name in ("query", "key", "value"):
             module: torch.nn.Module = getattr(seams, name)
             stack.callback(module.register_forward_hook(lambda _m, _a, out, name=name: seen.update({name: out})).remove)
-        stack.callback(seams.output.register_forward_pre_hook(lambda _m, args: seen.update(context=args[0])).remove)
-        model.forward(batch)
+        stack.callback(seams.output.register_forward_pre_hook(partial(_hold_context, seen)).remove)
+        with suppress(Done):
+            model.forward(batch)
     missing = {"query", "key", "value", "context"} - set(seen)
     if missing:
         msg = f"Layer {layer} of {model.name!r} never ran its {', '.join(sorted(missing))}: attention cannot be read."
@@ -247,15 +304,15 @@ def check_seams(model: AttentionModel, batch: Batch, layer: int) -> None:
     tolerance = _TOLERANCE.get(model.dtype, _HALF_PRECISION)
     query, key = model.heads(layer, seen["query"], seen["key"], batch)
     for row, n in enumerate(batch.n_tokens):
-        everything = slice(0, n)
+        some = place(np.unique(np.linspace(0, n - 1, _ROWS_CHECKED).astype(int)), model.device)
         attention = panel_attention(
-            query[row], key[row], n, rows=everything, columns=everything, causal=model.causal, mean=False
+            query[row], key[row], n, rows=some, columns=slice(0, n), causal=model.causal, mean=False
         )
         off_one = float((attention.sum(-1) - 1).abs().max())
         value = seen["value"][row, :n].view(n, -1, model.head_size).transpose(0, 1).to(attention.dtype)
         value = value.repeat_interleave(model.n_heads // len(value), dim=0)
-        context = (attention @ value).transpose(0, 1).reshape(n, -1)
-        actual = seen["context"][row, :n].to(attention.dtype)
+        context = (attention @ value).transpose(0, 1).reshape(len(some), -1)
+        actual = seen["context"][row, some].to(attention.dtype)
         off_context = float((context - actual).abs().max() / actual.abs().max().clamp_min(1e-12))
         if not (off_one <= tolerance and off_context <= tolerance):
             msg = (

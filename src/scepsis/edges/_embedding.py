@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from scepsis.edges._attention import refuse_overflow
+from scepsis.edges._attention import overflow
 from scepsis.edges._cells import Batches
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def embed(
         nonlocal values
         batch = model.batch([cell.tokens for cell in cells], [np.arange(len(cell)) for cell in cells])
         pooled = pool(model, model.forward(batch), batch)
-        refuse_overflow(model, pooled, "embedding")
+        if model.dtype == torch.float16 and not pooled.isfinite().all():
+            raise overflow(model, "embedding")
         if not values.shape[1]:  # the first batch tells how wide the model is
             values = np.full((n_cells, pooled.shape[1]), np.nan, dtype=np.float32)
         values[[cell.row for cell in cells]] = pooled.cpu().numpy()

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
     from scepsis.models import AttentionModel, Batch
 
-#: Attention kernels that also give the logarithm of each row's sum, and where in their results it stands.
+#: Attention kernels whose second result is the logarithm of each row's sum, and which of their arguments, if any, asks
+#: for it. (On a GPU, flash attention takes no mask, so that batches with padding run through one of the other two.)
 _KERNELS = {
-    "aten._scaled_dot_product_flash_attention_for_cpu": 1,
-    "aten._scaled_dot_product_flash_attention": 1,
-    "aten._scaled_dot_product_cudnn_attention": 1,
+    "aten._scaled_dot_product_flash_attention_for_cpu": None,
+    "aten._scaled_dot_product_flash_attention": None,
+    "aten._scaled_dot_product_efficient_attention": 4,
+    "aten._scaled_dot_product_cudnn_attention": 4,
 }
 
 
@@ -28,7 +30,7 @@ class OnLayer(Protocol):
     def __call__(self, layer: int, query: torch.Tensor, key: torch.Tensor, log_sum: torch.Tensor | None) -> None: ...
 
 
-class _Done(Exception):  # noqa: N818
+class Done(Exception):  # noqa: N818
     """Raised inside the forward pass once the last layer asked for has been read."""
 
 
@@ -48,7 +50,7 @@ def from_projections(model: AttentionModel, batch: Batch, layers: Sequence[int],
                     if len(held) == 2:
                         on_layer(layer, *model.heads(layer, held.pop("query"), held.pop("key"), batch), None)
                         if layer == max(layers):
-                            raise _Done
+                            raise Done
 
                 return hook
 
@@ -57,7 +59,7 @@ def from_projections(model: AttentionModel, batch: Batch, layers: Sequence[int],
             stack.callback(seams.key.register_forward_hook(catch("key")).remove)
         try:
             model.forward(batch)
-        except _Done:
+        except Done:
             return True
     return False
 
@@ -70,10 +72,16 @@ class _Listener(TorchDispatchMode):
         self.hear = hear
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        name = func.name().replace("::", ".").split(".default")[0]
+        if name not in _KERNELS:
+            return func(*args, **(kwargs or {}))
+        asks = _KERNELS[name]
+        if asks is not None:
+            args = (*args[:asks], True, *args[asks + 1 :])
         result = func(*args, **(kwargs or {}))
-        position = _KERNELS.get(func.name().replace("::", ".").split(".default")[0])
-        if position is not None:
-            self.hear(args[0], args[1], result[position])
+        query, log_sum = args[0], result[1]
+        # One kernel gives a last dimension of 1, another rounds the tokens up.
+        self.hear(query, args[1], log_sum.view(*log_sum.shape[:3])[..., : query.shape[2]])
         return result
 
 
@@ -93,10 +101,10 @@ def from_kernel(model: AttentionModel, batch: Batch, layers: Sequence[int], on_l
         layer = current.pop()
         if key.shape[1] < query.shape[1]:  # the kernel repeats the heads that several queries share
             key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
-        on_layer(layer, query, key, log_sum[..., : query.shape[2]])
+        on_layer(layer, query, key, log_sum)
         heard.append(layer)
         if layer == max(layers):
-            raise _Done
+            raise Done
 
     with ExitStack() as stack:
         for layer in layers:
@@ -105,7 +113,7 @@ def from_kernel(model: AttentionModel, batch: Batch, layers: Sequence[int], on_l
         stack.enter_context(_Listener(hear))
         try:
             model.forward(batch)
-        except _Done:
+        except Done:
             return True
     if heard:
         msg = f"{model.name!r} ran a readable attention kernel in layers {heard} but not in all of {list(layers)}."
@@ -127,8 +135,8 @@ def from_outputs(
             def catch(_module: torch.nn.Module, args: tuple[torch.Tensor, ...], layer: int = layer) -> None:
                 on_layer(layer, args[0])
                 if layer == max(layers):
-                    raise _Done
+                    raise Done
 
             stack.callback(model.seams(layer).output.register_forward_pre_hook(catch).remove)
-        with suppress(_Done):
+        with suppress(Done):
             model.forward(batch)

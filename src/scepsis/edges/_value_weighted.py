@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from scepsis.edges._accumulate import AttentionSums, Plan
-from scepsis.edges._attention import Extraction, refuse_overflow, to_batch
+from scepsis.edges._attention import Extraction, to_batch
 from scepsis.edges._readers import from_outputs
+from scepsis.models._protocol import place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +80,7 @@ class ContextExtraction(Extraction):
     """Sums over the contexts of a panel's genes; arguments and use are those of attention's."""
 
     plan: ContextPlan
+    what = "context"
 
     @torch.no_grad()
     def _run(self, cells: Sequence[Cell], done: set[tuple[int, int]]) -> None:
@@ -96,11 +98,10 @@ class ContextExtraction(Extraction):
         """`context` is that of the cell's genes, in their order in the batch."""
         plan, device = self.plan, context.device
         precise = context.to(torch.promote_types(context.dtype, torch.float32))
-        refuse_overflow(self.model, precise, f"context of layer {layer}")
+        self._watch(layer, precise)
         if plan.center:
             precise = precise - precise.mean(0)
-        at = torch.from_numpy(cell.at).to(device)
-        genes = torch.from_numpy(cell.genes).to(device)
+        at, genes = place(cell.at, device), place(cell.genes, device)
         own, index = precise[at], plan.layers.index(layer)
         if plan.variant == "centroid":
             self.sums.sums[0, 0, index].view(plan.n_genes, -1).index_add_(0, genes, own.double())

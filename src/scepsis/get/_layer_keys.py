@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from scepsis._core._keys import EdgeKeys
+from scepsis._core._layers import layer_keys as keys_of_layers
 from scepsis._core._resolve import resolve
-from scepsis._core._results import read_result
 
 if TYPE_CHECKING:
     from scepsis._core._types import Data
@@ -47,13 +45,4 @@ def layer_keys(adata: Data, key: str = "attention", *, mod: str | None = None) -
     >>> sorted(sps.get.layer_keys(adata)) == list(range(len(sps.get.layer_keys(adata))))
     True
     """
-    target = resolve(adata, mod)
-    entry = read_result(target, key, maker="scepsis.tl.attention_edges(adata, model)")
-    names = [str(name) for name in entry.get("edges_keys", [])]
-    pattern = re.compile(re.escape(EdgeKeys(key).layer(0).removesuffix("0")) + r"(\d+)")
-    layers = {int(found[1]): name for name in names if (found := pattern.fullmatch(name))}
-    if layers:
-        return dict(sorted(layers.items()))
-    params = entry["params"]
-    alone = list(params.get("layers", []))
-    return {int(alone[0]): key} if len(alone) == 1 and not len(params.get("heads", [])) else {}
+    return keys_of_layers(resolve(adata, mod), key)

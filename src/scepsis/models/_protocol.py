@@ -7,10 +7,11 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     import torch
     from numpy.typing import NDArray
     from scipy import sparse
@@ -75,7 +76,7 @@ class Batch:
         """Cells x tokens, 1 where there is a token."""
         import torch
 
-        ends = torch.tensor(self.n_tokens, device=self.ids.device)
+        ends = place(np.array(self.n_tokens), self.ids.device)
         return (torch.arange(self.ids.shape[1], device=self.ids.device)[None] < ends[:, None]).long()
 
 
@@ -159,6 +160,14 @@ class AttentionModel(Protocol):
     def seams(self, layer: int) -> Seams:
         """Modules of a layer, 0-based."""
         ...
+
+
+def place(values: NDArray[Any], device: torch.device) -> torch.Tensor:
+    """Put an array on a device: to a GPU from pinned memory, without waiting for what the GPU is at."""
+    import torch
+
+    held = torch.from_numpy(values)
+    return held.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else held.to(device)
 
 
 def split_heads(projected: torch.Tensor, n_heads: int) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 from scepsis._core._hashing import hash_files
 from scepsis.models._dictionaries import find_dictionary, read_dictionary
 from scepsis.models._pretrained import find_weights, resolve_device, resolve_dtype
-from scepsis.models._protocol import Batch, Tokens, Vocabulary
+from scepsis.models._protocol import Batch, Tokens, Vocabulary, place
 from scepsis.models._rank_value import rank_value_encode
 
 if TYPE_CHECKING:
@@ -147,8 +147,8 @@ class RankValueModel(ABC):
             ids[index, : len(tokens)] = tokens
             positions[index, : len(tokens)] = at
         return Batch(
-            torch.from_numpy(ids).to(self.device),
-            torch.from_numpy(positions).to(self.device),
+            place(ids, self.device),
+            place(positions, self.device),
             n_tokens,
             offset=len(self.before) if self.causal else 0,
         )

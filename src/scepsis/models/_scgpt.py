@@ -13,7 +13,7 @@ from scepsis._core._validate import require_positive
 from scepsis.models._binning import bin_values
 from scepsis.models._by_token import sum_by_token
 from scepsis.models._pretrained import resolve_device, resolve_dtype
-from scepsis.models._protocol import Batch, Seams, Tokens, split_heads
+from scepsis.models._protocol import Batch, Seams, Tokens, place, split_heads
 from scepsis.models._scgpt_files import ARGS, WEIGHTS, read_args, read_network, read_vocabulary
 
 if TYPE_CHECKING:
@@ -164,8 +164,8 @@ class ScGPT:
             n = len(cell.ids)
             ids[row, :n], values[row, :n] = cell.ids[order], cell.values[order]
             ids[row, n], values[row, n] = self.vocabulary.special["<cls>"], self.cls_value
-        placed = torch.from_numpy(ids).to(self.device)
-        return Batch(placed, torch.zeros_like(placed), n_tokens, torch.from_numpy(values).to(self.device))
+        placed = place(ids, self.device)
+        return Batch(placed, torch.zeros_like(placed), n_tokens, place(values, self.device))
 
     @torch.no_grad()
     def forward(self, batch: Batch) -> torch.Tensor:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from scepsis.models._protocol import split_heads
+from scepsis.models._protocol import place, split_heads
 
 #: Values above this are cut, by the published value encoder.
 _MAX_VALUE = 512.0
@@ -112,6 +113,6 @@ def _mask(n_tokens: list[int], hidden: torch.Tensor) -> torch.Tensor | None:
     n_cells, longest = hidden.shape[:2]
     if min(n_tokens) == longest:
         return None
-    padded = torch.arange(longest)[None] >= torch.tensor(n_tokens)[:, None]
-    mask = torch.zeros(n_cells, 1, 1, longest, dtype=hidden.dtype)
-    return mask.masked_fill_(padded[:, None, None], float("-inf")).to(hidden.device)
+    padded = torch.arange(longest, device=hidden.device)[None] >= place(np.array(n_tokens), hidden.device)[:, None]
+    mask = hidden.new_zeros(n_cells, 1, 1, longest)
+    return mask.masked_fill_(padded[:, None, None], float("-inf"))

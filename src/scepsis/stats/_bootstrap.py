@@ -43,7 +43,7 @@ def bootstrap_means(values: FloatArray, n_boot: int, rng: np.random.Generator) -
     means = np.full((n_boot, values.shape[1]), np.nan)
     size = max(1, BLOCK // max(1, len(values)))
     for start in range(0, n_boot if len(values) else 0, size):
-        counts = _counts(min(size, n_boot - start), len(values), rng)
+        counts = draw_counts(min(size, n_boot - start), len(values), rng)
         if complete:
             np.divide(counts @ filled, len(values), out=means[start : start + size])
             continue
@@ -52,14 +52,14 @@ def bootstrap_means(values: FloatArray, n_boot: int, rng: np.random.Generator) -
             empty = np.flatnonzero(((weight == 0) & possible).any(axis=1))
             if not len(empty):
                 break
-            counts[empty] = _counts(len(empty), len(values), rng)
+            counts[empty] = draw_counts(len(empty), len(values), rng)
             weight[empty] = counts[empty] @ present
         block = means[start : start + size]
         np.divide(counts @ filled, weight, out=block, where=weight > 0)
     return means
 
 
-def _counts(n_boot: int, n_units: int, rng: np.random.Generator) -> FloatArray:
+def draw_counts(n_boot: int, n_units: int, rng: np.random.Generator) -> FloatArray:
     """How often each unit is drawn in each replicate."""
     drawn = rng.integers(n_units, size=(n_boot, n_units))
     drawn += n_units * np.arange(n_boot)[:, None]

@@ -34,6 +34,8 @@ class Contrast:
     two_way: Interval = NO_INTERVAL
     #: Percentile interval over resampled perturbations.
     boot: Interval = NO_INTERVAL
+    #: Smaller sum of signed ranks, and its p-value.
+    statistic: float = np.nan
     p_value: float = np.nan
     cohen_d: float = np.nan
     equivalence: Conclusion = ""
@@ -65,12 +67,14 @@ def contrast(differences: FloatArray, sums: ClusterSums | None, *, margin: float
     one_way = float(np.var(differences, ddof=1)) / n, n - 1
     variance, df = one_way if sums is None else two_way_variance(differences, sums)
     error = float(np.sqrt(variance))
+    test = signed_rank(differences)
     return Contrast(
         difference=mean,
         n_units=n,
         interval=one_sample_t(differences).interval,
         two_way=NO_INTERVAL if sums is None else t_interval(mean, error, df),
-        p_value=signed_rank(differences).p_value,
+        statistic=test.statistic,
+        p_value=test.p_value,
         cohen_d=cohen_d(differences),
         equivalence=equivalence(mean, error, df, margin),
         minimum_detectable=minimum_detectable(error, df),

@@ -29,7 +29,7 @@ class Interval(NamedTuple):
         return self.low > value or self.high < value
 
 
-def t_interval(mean: float, standard_error: float, df: int, level: float = 0.95) -> Interval:
+def t_interval(mean: float, standard_error: float, df: float, level: float = 0.95) -> Interval:
     """``mean`` plus and minus the t quantile times the standard error; NaN without degrees of freedom."""
     from scipy.special import stdtrit
 

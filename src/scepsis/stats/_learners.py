@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy.special import expit
-
-from scepsis.stats._boosting import binned, boost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +15,14 @@ if TYPE_CHECKING:
     from scepsis._core._types import BoolArray, FloatArray, IntArray
 
 Learner = Literal["logistic", "gbdt"]
+#: Trees of a fixed number: early stopping holds out random pairs, whose genes and perturbations are also fitted on.
+BOOSTING: dict[str, Any] = {
+    "max_iter": 50,
+    "learning_rate": 0.2,
+    "max_leaf_nodes": 15,
+    "early_stopping": False,
+    "random_state": 0,
+}
 MAX_STEPS = 100
 #: Largest expected gain of a further Newton step, per pair, at which the fit has converged.
 TOLERANCE = 1e-14
@@ -186,19 +192,22 @@ def logistic_scores(
 def boosted_scores(
     data: Pairs, columns: Sequence[FloatArray], train: IntArray, test: IntArray, *, alone: bool
 ) -> FloatArray:
-    """
-    Give the same under gradient-boosted trees (`scepsis.stats._boosting`).
+    """Give the same under gradient-boosted trees: scikit-learn's histogram boosting, one thread."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import ThreadpoolController
 
-    Their number is fixed: early stopping would hold out random pairs, whose genes and perturbations are fitted on too.
-    """
     y = data.positive[train]
-    of_genes = [binned(values[data.gene[train]], values[data.gene[test]]) for values in data.features.T]
-    result = np.empty((alone + len(columns), len(test)))
-    models: list[Sequence[FloatArray] | FloatArray] = [*([()] if alone else []), *columns]
-    for index, column in enumerate(models):
-        parts = [*of_genes, *(binned(values[train], values[test]) for values in column)]
-        fitted, tested = (np.stack(side) for side in zip(*parts, strict=True))
-        result[index] = boost(fitted, y, tested)
+    of_genes = [data.features[data.gene[rows]] for rows in (train, test)]
+    models: list[FloatArray | None] = [*([None] if alone else []), *columns]
+    result = np.empty((len(models), len(test)))
+    with ThreadpoolController().limit(limits=1):
+        for index, column in enumerate(models):
+            fitted, tested = (
+                part if column is None else np.column_stack([part, column[:, rows].T])
+                for part, rows in zip(of_genes, (train, test), strict=True)
+            )
+            model = HistGradientBoostingClassifier(**BOOSTING).fit(fitted, y)
+            result[index] = model.decision_function(tested)
     return result
 
 

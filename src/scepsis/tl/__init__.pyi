@@ -1,15 +1,41 @@
+from ._confounds._circularity import circularity
+from ._confounds._degree_null import degree_null
+from ._confounds._explain_edges import explain_edges
 from ._confounds._incremental_value import incremental_value
+from ._confounds._matched_evaluation import matched_evaluation
+from ._confounds._reference_auroc import reference_auroc
+from ._confounds._residualize_edges import residualize_edges
+from ._decision._audit import audit
+from ._decision._correct_tests import correct_tests
+from ._decision._plan import plan
+from ._decision._verdict import verdict
 from ._edges._attention_edges import attention_edges
 from ._edges._correlation_edges import correlation_edges
 from ._edges._value_weighted_edges import value_weighted_edges
 from ._response._perturbation_auroc import perturbation_auroc
 from ._response._perturbation_effects import perturbation_effects
+from ._response._select_layer import select_layer
+from ._response._sensitivity_scan import sensitivity_scan
+from ._response._specification_curve import specification_curve
 
 __all__ = [
     "attention_edges",
+    "audit",
+    "circularity",
+    "correct_tests",
     "correlation_edges",
+    "degree_null",
+    "explain_edges",
     "incremental_value",
+    "matched_evaluation",
     "perturbation_auroc",
     "perturbation_effects",
+    "plan",
+    "reference_auroc",
+    "residualize_edges",
+    "select_layer",
+    "sensitivity_scan",
+    "specification_curve",
     "value_weighted_edges",
+    "verdict",
 ]

@@ -12,9 +12,8 @@ from scepsis._core._rng import resolve_seed
 from scepsis._core._screen_pairs import read_pairs
 from scepsis._core._store import record, write
 from scepsis._core._validate import require_key, require_positive
-from scepsis.stats._boosting import LEARNING_RATE, MAX_LEAVES, N_TREES
 from scepsis.stats._increment import Baselines, Comparison, Design, increment
-from scepsis.stats._learners import Pairs
+from scepsis.stats._learners import BOOSTING, Pairs
 from scepsis.tl._confounds import _increment_tables as tables
 from scepsis.tl._confounds._increment_inputs import (
     check_choices,
@@ -209,8 +208,8 @@ def incremental_value(  # noqa: PLR0913
     the reason ``saturated`` are at the ceiling: no gain is possible there.
 
     Each set of edges costs ``1 + n_placebo`` fits for each fold (35 with 5 folds and ``full``) and learner; gene
-    features are fitted once. On 560,000 pairs a set of edges takes two to three minutes of one core, on 8,000 with
-    ``joint_mode="diagonal"`` little over a second. Only the order of predictions counts: log odds of trees can be
+    features are fitted once. On 560,000 pairs a set of edges takes about three minutes of one core, on 8,000 with
+    ``joint_mode="diagonal"`` about four seconds. Only the order of predictions counts: log odds of trees can be
     extreme where hardly any pair responds.
 
     Examples
@@ -308,7 +307,9 @@ def _described(design: Design) -> dict[str, Any]:
         "n_blocks_gene": blocks.n_genes,
         "folds_reduced": reduced,
         "logistic": "C=1, standardised on the pairs fitted on",
-        "gbdt": f"{N_TREES} trees of {MAX_LEAVES} leaves, learning rate {LEARNING_RATE}, no early stopping",
+        "gbdt": "{max_iter} trees of {max_leaf_nodes} leaves, learning rate {learning_rate}, no early stopping".format(
+            **BOOSTING
+        ),
     }
 
 

@@ -96,7 +96,8 @@ def attention_edges(
     layer_rule
         How the layers were chosen, recorded with the edges: ``"frozen"`` before labels were seen, ``"nested"`` in
         cross-validation, ``"single"`` when there was nothing to choose. Without it, all layers of a model count as
-        ``"single"`` and a subset as ``"unrecorded"``.
+        ``"single"`` and a subset as ``"unrecorded"``. A record of `scepsis.tl.select_layer` in ``uns["select_layer"]``
+        speaks for itself: the layer that it names needs no word, and no other passes as frozen.
     mod
         Modality, for MuData.
     sources
@@ -169,7 +170,7 @@ def attention_edges(
     require_key(key_added, argument="key_added")
     scales = resolve_scales(model, scale)
     maps = Maps.of(model, layers, heads)
-    rule = resolve_layer_rule(model, maps, layer_rule)
+    rule = resolve_layer_rule(target, model, maps, layer_rule)
     seed = resolve_seed(rng)
     if batch_size is not None:
         require_positive(batch_size, argument="batch_size")

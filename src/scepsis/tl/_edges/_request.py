@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 from scepsis._core._groups import Groups
+from scepsis._core._layers import require_frozen
 from scepsis._core._types import LayerRule, Scale
 from scepsis._core._validate import listing, require_choice
 
@@ -83,9 +84,12 @@ def resolve_scales(model: AttentionModel, scale: Scale | tuple[Scale, ...]) -> t
     return scales
 
 
-def resolve_layer_rule(model: AttentionModel, maps: Maps, rule: LayerRule | None) -> LayerRule:
+def resolve_layer_rule(adata: AnnData, model: AttentionModel, maps: Maps, rule: LayerRule | None) -> LayerRule:
+    """Rule that was given, held to a freeze record if there is one, or that which the layers themselves tell."""
     if rule is not None:
         require_choice(rule, get_args(LayerRule), argument="layer_rule")
+        if rule == "frozen":
+            require_frozen(adata, maps.layers, model.fingerprint)
         return rule
     return "single" if not maps.heads and len(maps.layers) == model.n_layers else "unrecorded"
 

@@ -167,17 +167,22 @@ def contrasts(
             if second == first:
                 continue
             pair = scored.position[first], scored.position[second]
-            seen = found.get(pair)
-            if seen is None:
-                back = found.get(pair[::-1])
-                seen = Contrast(np.nan, 0) if back is None else back.reversed()
+            seen = seen_from(found, pair)
             rows.append(
                 {"edges": one.name, "versus": other.name, "versus_kind": other.kind}
                 | _contrast_row(seen, margin)
                 | {"q_value": q_values.get(pair, q_values.get(pair[::-1], np.nan))}
-                | {"status": _of_pair(one, other, seen, overall[second], scored.min_units)}
+                | {"status": status_of_pair(one, other, seen, overall[second], scored.min_units)}
             )
     return pd.DataFrame(rows, columns=CONTRAST_COLUMNS)
+
+
+def seen_from(found: dict[tuple[int, int], Contrast], pair: tuple[int, int]) -> Contrast:
+    """Comparison of the first of a pair with the second, whichever way round it was made."""
+    if pair in found:
+        return found[pair]
+    back = found.get(pair[::-1])
+    return Contrast(np.nan, 0) if back is None else back.reversed()
 
 
 CONTRAST_COLUMNS = [
@@ -206,7 +211,8 @@ def _contrast_row(seen: Contrast, margin: float) -> dict[str, Any]:
     }
 
 
-def _of_pair(one: Predictor, other: Predictor, seen: Contrast, overall: str, min_units: int) -> str:
+def status_of_pair(one: Predictor, other: Predictor, seen: Contrast, overall: str, min_units: int) -> str:
+    """Status of a comparison; `overall` is that of the other predictor alone."""
     if other.scores is None:
         return "not_run"
     if one.leaks or other.leaks:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from scepsis._core._edge_sets import gather_edges, panel_of
 from scepsis._core._gene_table import FEATURES, require_same_cells
 from scepsis._core._keys import MEAN
+from scepsis._core._registry import Evidence, updated_tests
 from scepsis._core._resolve import resolve
 from scepsis._core._rng import child, resolve_seed
 from scepsis._core._screen import read_screen
@@ -16,6 +18,7 @@ from scepsis._core._validate import require_choice, require_key, require_positiv
 from scepsis.stats._contrasts import contrasts as compare
 from scepsis.stats._ranking import Responders, mean_deciles, rank_responders
 from scepsis.tl._response import _auroc_tables as tables
+from scepsis.tl._response._auroc_rows import auroc_rows
 from scepsis.tl._response._predictors import BASELINES, line_up, require_known
 
 if TYPE_CHECKING:
@@ -123,6 +126,10 @@ def perturbation_auroc(
         All parameters, hashes of cells, genes and labels, one entry per set of edges in ``edges``, ``edges_kind``,
         ``edges_scale`` and so on, and ``missing_companions``.
 
+    Every test is a row of ``uns["tests"]``: ``above_chance`` and ``vs_<other>`` of A01 (other edges, scales, twins;
+    each pair of edges once, under the first of them, or under the one that is not the correlation) and
+    ``vs_<baseline>`` of A04, with the p-value of the signed-rank test and the two-way interval.
+
     Raises
     ------
     KeyError
@@ -181,6 +188,7 @@ def perturbation_auroc(
     >>> adata.uns["perturbation_auroc"]["summary"]["predictor"].tolist()
     ['spearman', 'spearman_signed', 'variance', 'mean']
     """
+    start = time.perf_counter()
     data = adata.copy() if copy else adata
     target = resolve(data, mod)
     names = require_known(baselines)
@@ -231,7 +239,17 @@ def perturbation_auroc(
         "contrasts": tables.contrasts(scored, compared, summary["status"].tolist(), float(margin)),
         "by_mean_decile": tables.by_mean_decile(scored),
     }
-    write(target, uns={key_added: result})
+    evidence = Evidence(
+        key=key_added,
+        params=params,
+        edges={one.name: one.params for one in found.sets},
+        effects=effects,
+        labels_hash=params["labels_hash"],
+        seed=seed,
+        wall_s=time.perf_counter() - start,
+    )
+    rows = auroc_rows(scored, compared, summary, found.sets, float(margin))
+    write(target, uns={key_added: result} | updated_tests(target, rows, evidence))
     return data if copy else None
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scepsis._report._numbers import count, decimal, enumerate_words, equals, interval, p_value, percent, plural, signed
+from scepsis._core._numbers import count, decimal, enumerate_words, equals, interval, p_value, percent, plural, signed
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,10 @@
 """
-Gradient-boosted trees for two classes, on a few columns.
+Boosted trees for studies of hundreds of screens: those of scikit-learn, three times as fast on small tables.
 
-The model of scikit-learn's ``HistGradientBoostingClassifier`` (binned columns, trees grown leaf by leaf on second-order
-gains), which on some thousand rows spends most of its time on Python objects for the nodes of every tree; an audit
-fits a hundred models for every set of edges. Here a whole fit is one compiled loop, and bins of columns that several
-models share are found once. Predictions are the same, but for ties and for more than 200,000 rows, of which the other
-bins a random part.
+The package fits scikit-learn's ``HistGradientBoostingClassifier``, which on some thousand rows spends most of its time
+on Python objects for the nodes of every tree. Here a whole fit is one compiled loop with the same bins, gains and
+trees. Predictions are the same, but where splits gain the same, and above 200,000 rows, of which scikit-learn bins a
+random part. `install` puts it in the place of the package's own, for one process.
 """
 
 from __future__ import annotations
@@ -15,20 +14,45 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 
+from scepsis.stats import _learners
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from scepsis._core._types import BoolArray, FloatArray
+    from scepsis._core._types import BoolArray, FloatArray, IntArray
+    from scepsis.stats._learners import Pairs
 
 #: What a model is: the number of trees, how much each is shrunk, and their size.
-N_TREES = 50
-LEARNING_RATE = 0.2
-MAX_LEAVES = 15
+N_TREES: int = _learners.BOOSTING["max_iter"]
+LEARNING_RATE: float = _learners.BOOSTING["learning_rate"]
+MAX_LEAVES: int = _learners.BOOSTING["max_leaf_nodes"]
 MIN_LEAF = 20
 MAX_BINS = 255
 #: Smallest sum of second derivatives in a leaf.
 MIN_HESSIAN = 1e-3
 TINY = 1e-15
+
+
+def install() -> None:
+    """Let the package's gain of edges be fitted by these trees in this process."""
+    _learners.SCORES["gbdt"] = boosted_scores
+
+
+def boosted_scores(
+    data: Pairs, columns: Sequence[FloatArray], train: IntArray, test: IntArray, *, alone: bool
+) -> FloatArray:
+    """Log odds of test pairs, as `scepsis.stats._learners.boosted_scores` gives them."""
+    y = data.positive[train]
+    of_genes = [binned(values[data.gene[train]], values[data.gene[test]]) for values in data.features.T]
+    result = np.empty((alone + len(columns), len(test)))
+    models: list[Sequence[FloatArray] | FloatArray] = [*([()] if alone else []), *columns]
+    for index, column in enumerate(models):
+        parts = [*of_genes, *(binned(values[train], values[test]) for values in column)]
+        fitted, tested = (np.stack(side) for side in zip(*parts, strict=True))
+        result[index] = boost(fitted, y, tested)
+    return result
 
 
 def binned(fitted: FloatArray, tested: FloatArray) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from compiled_trees import MAX_BINS, binned, boost, boosted_scores
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from scepsis.stats._boosting import MAX_BINS, binned, boost
+from scepsis.stats import _learners
 
 
 def _ours(table: np.ndarray, y: np.ndarray, tested: np.ndarray) -> np.ndarray:
@@ -78,3 +79,16 @@ def test_constant_columns_change_nothing() -> None:
     table, y = _table(5, 1000, decimals=1)
     more = np.column_stack([table, np.ones(1000)])
     np.testing.assert_array_equal(_ours(table, y, table), _ours(more, y, more))
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_scores_of_held_out_pairs_are_those_of_the_package(*, alone: bool) -> None:
+    rng = np.random.default_rng(6)
+    data = _learners.Pairs((rng.random((100, 40)) < 0.2).astype(np.int8), rng.normal(size=(40, 3)), np.arange(100))
+    column = rng.normal(size=(1, len(data.rows))) + data.positive
+    held_out = data.unit >= 80
+    parts = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    ours = boosted_scores(data, [column], *parts, alone=alone)
+    theirs = _learners.boosted_scores(data, [column], *parts, alone=alone)
+    assert ours.shape == (1 + alone, held_out.sum())
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)

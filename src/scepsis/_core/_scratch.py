@@ -1,0 +1,76 @@
+"""A second object over the same values, for tools to write into."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import anndata as ad
+import numpy as np
+
+from scepsis._core._edge_slots import pack
+from scepsis._core._hashing import hash_strings
+from scepsis._core._keys import MATCH_GENES, EdgeKeys
+from scepsis._core._store import write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from anndata import AnnData
+
+    from scepsis._core._edge_slots import EdgeArray
+    from scepsis._core._types import BoolArray
+
+#: Records of the values themselves, which a second object has too.
+CARRIED = ("log1p", MATCH_GENES)
+
+
+def scratch(adata: AnnData, *, uns: Iterable[str] = (), varm: Iterable[str] = ()) -> AnnData:
+    """
+    Another AnnData with the values, cells and genes of `adata`, and of what was made from them `uns` and `varm` alone.
+
+    ``X`` and layers are shared, not copied; ``obs`` and ``var`` are copies. Names that `adata` lacks are passed over.
+    """
+    if adata.isbacked:
+        msg = "`adata` is backed, and has to be read many times. Load it with `adata.to_memory()` first."
+        raise ValueError(msg)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what AnnData thinks of names and dtypes the caller has heard before
+        return ad.AnnData(
+            X=adata.X,
+            obs=adata.obs.copy(),
+            var=adata.var.copy(),
+            layers=dict(adata.layers),
+            varm={name: adata.varm[name] for name in varm if name in adata.varm},
+            uns={name: adata.uns[name] for name in (*CARRIED, *uns) if name in adata.uns},
+        )
+
+
+def place_edges(adata: AnnData, key: str, edges: EdgeArray, genes: BoolArray, cells: BoolArray | None) -> int:
+    """
+    Store `edges` among `genes` under `key`, with the record that they came with, and tell how many genes are left.
+
+    `cells` are those behind them, if `adata` still has them; the record then names columns of its own, so that other
+    choices of cells and genes can be made beside it. Without a record none is made.
+    """
+    kept = genes[edges.genes]
+    chosen = edges.genes[kept]
+    masks: dict[str, dict[str, BoolArray]] = {"obs": {}, "var": {}}
+    uns = {}
+    if edges.params:
+        keys = EdgeKeys(key)
+        own = np.zeros(adata.n_vars, dtype=bool)
+        own[chosen] = True
+        masks["var"][keys.genes] = own
+        params = edges.params | {
+            "genes": keys.genes,
+            "n_genes": len(chosen),
+            "genes_hash": hash_strings(adata.var_names[own]),
+        }
+        if cells is not None:
+            masks["obs"][keys.cells] = cells
+            params["cells"] = keys.cells
+        uns = {key: {"params": params, "edges_keys": [key]}}
+    values = pack(edges.values[kept][:, kept], chosen, adata.n_vars)
+    write(adata, drop={"uns": [key]}, varp={key: values}, uns=uns, **masks)
+    return len(chosen)

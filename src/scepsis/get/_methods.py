@@ -1,0 +1,227 @@
+"""How an audit was made, as a paragraph for a paper."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scepsis._core._keys import MATCH_GENES, SELECT_CELLS, SELECT_PANEL, EffectKeys
+from scepsis._core._numbers import count, enumerate_words, percent
+from scepsis._core._registry import read_tests
+from scepsis._core._resolve import resolve
+from scepsis._core._validate import listing
+from scepsis._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+    from anndata import AnnData
+
+    from scepsis._core._types import Data
+
+#: Sources that sentences cite.
+SOURCES = {
+    "benjamini1995": "Benjamini and Hochberg (1995) J. R. Stat. Soc. B 57, 289-300",
+    "benjamini2001": "Benjamini and Yekutieli (2001) Ann. Stat. 29, 1165-1188",
+    "cameron2011": "Cameron, Gelbach and Miller (2011) J. Bus. Econ. Stat. 29, 238-249",
+    "kendiukhov2026": "Kendiukhov (2026) arXiv:2602.17532",
+    "schuirmann1987": "Schuirmann (1987) J. Pharmacokinet. Biopharm. 15, 657-680",
+    "wilcoxon1945": "Wilcoxon (1945) Biometrics Bull. 1, 80-83",
+}
+SHORT = {key: f"{text.partition(')')[0].replace(' (', ', ')}" for key, text in SOURCES.items()}
+LEARNERS = {"logistic": "logistic regression", "gbdt": "gradient-boosted trees"}
+RESIDUALIZERS = {
+    "ols": "linear regression on gene features",
+    "gbdt": "gradient-boosted trees on gene features (both on genes that were held out)",
+    "node": "additive effects of source and target estimated without the pair",
+}
+
+
+def methods(adata: Data, *, edges: str | Sequence[str] | None = None, mod: str | None = None) -> str:
+    """
+    How an audit was made, as a methods paragraph with its sources.
+
+    Parameters
+    ----------
+    adata
+        Data with a registry, ``uns["tests"]``, and the results that it belongs to.
+    edges
+        Names of sets of edges that the paragraph is about; None takes all.
+    mod
+        Modality, for MuData.
+
+    Returns
+    -------
+    Text: sentences about the cells, genes, edges, labels and every analysis that was run, each from the parameters on
+    record, and the sources that they cite. What was not run is not spoken of, and nothing is said of results.
+
+    Raises
+    ------
+    KeyError
+        Nothing has been tested, or nothing of these edges.
+
+    Examples
+    --------
+    >>> import scepsis as sps
+    >>> adata = sps.datasets.demo()
+    >>> sps.pp.select_cells(adata)
+    >>> sps.pp.gene_features(adata)
+    >>> sps.tl.correlation_edges(adata)
+    >>> sps.tl.perturbation_effects(adata)
+    >>> sps.tl.perturbation_auroc(adata, edges="spearman")
+    >>> sps.get.methods(adata)[:39]
+    'Edges (spearman) were audited with scep'
+    """
+    data = resolve(adata, mod)
+    tests = read_tests(data)
+    known = list(dict.fromkeys(tests["edges"]))
+    names = known if edges is None else [edges] if isinstance(edges, str) else list(edges)
+    absent = [name for name in names if name not in known]
+    if absent:
+        msg = f"`adata.uns['tests']` has no row of the edges {listing(absent)}; there are: {listing(known)}."
+        raise KeyError(msg)
+    own = tests[tests["edges"].isin(names) & (tests["status"] != "not_run")]
+    listed = enumerate_words(names)
+    said = [
+        f"Edges ({listed}) were audited with scepsis {__version__} by a published framework [kendiukhov2026].",
+        *_prepared(data),
+        *_labels(data, own),
+        *_analyses(data, own),
+        *_corrected(data, own),
+    ]
+    return _cited([sentence for sentence in said if sentence])
+
+
+def _cited(sentences: list[str]) -> str:
+    """Sentences with short citations, and the list of the sources that occur."""
+    text = " ".join(sentences)
+    used = [key for key in SOURCES if f"[{key}]" in text]
+    for key in used:
+        text = text.replace(f"[{key}]", f"({SHORT[key]})")
+    return "\n".join([text, "", "Sources:", *(SOURCES[key] for key in sorted(used))])
+
+
+def _params(data: AnnData, key: str) -> Mapping[str, Any]:
+    entry = data.uns.get(key)
+    return dict(entry.get("params", {})) if hasattr(entry, "get") else {}
+
+
+def _prepared(data: AnnData) -> list[str]:
+    cells, panel, vocabulary = (_params(data, key) for key in (SELECT_CELLS, SELECT_PANEL, MATCH_GENES))
+    said = []
+    if cells:
+        said.append(
+            f"Edges and gene features were made from {count(cells['n_selected'])} of {count(cells['n_control'])} "
+            f"control cells ({cells['control']}; seed {cells['seed']})."
+        )
+    if panel:
+        said.append(f"The panel held {count(panel['n_genes'])} genes.")
+    if vocabulary:
+        said.append(f"The model was {vocabulary['model']}, with {count(vocabulary['vocabulary_size'])} names.")
+    return said
+
+
+def _labels(data: AnnData, tests: pd.DataFrame) -> list[str]:
+    said = []
+    for effects in dict.fromkeys(name for name in tests["effects"] if name):
+        params = _params(data, EffectKeys(str(effects)).uns)
+        if not {"test", "fdr", "lfc_threshold", "min_expected", "min_cells"} <= set(params):
+            continue
+        said.append(
+            f"Responders ({effects}) were genes with a q-value below {params['fdr']:g} [benjamini1995] by the "
+            f"{params['test']} test against control cells and an absolute log2 fold change above "
+            f"{params['lfc_threshold']:g}, among genes with at least {params['min_expected']:g} expected expressing "
+            f"cells, of perturbations with at least {count(params['min_cells'])} cells."
+        )
+    return said
+
+
+def _analyses(data: AnnData, tests: pd.DataFrame) -> list[str]:
+    """One sentence for every result that tests of an analysis belong to, with its own parameters."""
+    said = []
+    for analyses, speak in SPEAKERS:
+        own = tests[tests["analysis"].isin(analyses)]
+        for key in dict.fromkeys(own["key"]):
+            params = _params(data, str(key))
+            if params:
+                said.append(speak(params, own[own["key"] == key]))
+    return said
+
+
+def _against_baselines(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
+    baselines = [str(name).replace("_", " ") for name in params.get("baselines", [])]
+    return (
+        f"For each perturbed gene, other genes were ranked by the edge ({params['direction']} direction), and the "
+        f"AUROC of responders was compared with that of {enumerate_words(baselines)} by signed ranks over "
+        f"perturbations [wilcoxon1945], with intervals clustered by perturbation and gene [cameron2011], perturbations "
+        f"of at least {count(params['min_positives'])} responders among {count(params['min_candidates'])} candidates, "
+        f"and equivalence within {params['margin']:g} [schuirmann1987]."
+    )
+
+
+def _incremental(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
+    learners = [LEARNERS.get(str(name), str(name)) for name in params["learners"]]
+    return (
+        f"Incremental value over variance, mean and detection rate of the target was estimated out of fold by "
+        f"{enumerate_words(learners)}, holding out {enumerate_words([str(name) for name in params['splits']])} "
+        f"({count(params['n_folds'])} blocks; {params['joint_mode']} joint cells), against gene features alone and "
+        f"against {count(params['n_placebo'])} permutations of the edges within perturbations; equivalence was within "
+        f"{params['margin']:g}."
+    )
+
+
+def _residual(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
+    names = [RESIDUALIZERS.get(str(name), str(name)) for name in params["residualizers"]]
+    where = f" against {params['reference']} (universe {params['universe']})" if "reference" in params else ""
+    return (
+        f"Edges were residualised by {enumerate_words(names)}, and the share of the AUROC above one half that residual "
+        f"edges retain was computed{where}."
+    )
+
+
+def _degree(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
+    references = enumerate_words([str(name) for name in dict.fromkeys(tests["reference"])])
+    drawn = f"{count(params['n_null'])} " if "n_null" in params else ""
+    return (
+        f"The AUROC of the reference {references} was compared with that of {drawn}networks of the same in- and "
+        "out-degrees, and with that of model-free pair scores under the same null."
+    )
+
+
+def _matched(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
+    return (
+        f"Responders were matched with {count(params['k'])} others of their perturbation by propensity, within "
+        f"{params['caliper']:g} standard deviations of the log odds; balance was asked for at a standardised "
+        f"difference of {params['smd_threshold']:g}."
+    )
+
+
+#: Analyses, and the sentence that tells how they were made.
+SPEAKERS = (
+    (("A01", "A04"), _against_baselines),
+    (("A05", "A06"), _incremental),
+    (("A08",), _residual),
+    (("A09",), _degree),
+    (("A11",), _matched),
+)
+
+
+def _corrected(data: AnnData, tests: pd.DataFrame) -> list[str]:
+    again = int((tests["n_runs"] > 1).sum())
+    said = [f"{count(len(tests))} tests were made" + (f", {count(again)} of them more than once." if again else ".")]
+    entry = next(
+        (
+            entry
+            for entry in data.uns.values()
+            if hasattr(entry, "get") and "two_level" in entry and "families" in entry
+        ),
+        None,
+    )
+    if entry is None or tests["p_bh"].isna().all():
+        return said
+    alpha = percent(float(entry["params"]["alpha"]))
+    corrected = (
+        f"Confirmatory tests were corrected together at a false discovery rate of {alpha} [benjamini1995], and under "
+        "any dependence [benjamini2001]."
+    )
+    return [*said, corrected]

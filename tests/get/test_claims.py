@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import scepsis as sps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import anndata as ad
+
+CHANCE = "ranks responders above chance"
+CORRELATION = "differs from correlation"
+TRIVIAL = "better than each feature of single genes"
+GAIN = "adds to what gene features predict"
+RESIDUAL = "survives the removal of what gene features explain"
+DEGREE = "above what degrees give"
+CIRCULAR = "does not rest on listed pairs of unknown mode"
+MATCHED = "adds to gene features among matched targets"
+
+
+def told(adata: ad.AnnData, **more: Any) -> dict[str, str]:
+    found = sps.get.claims(adata, edges="attention", **more)
+    assert found.select_dtypes(object).notna().all(axis=None)
+    return found.set_index("claim")["verdict"].to_dict()
+
+
+def test_every_claim_can_be_supported(empty: ad.AnnData, enter_all: Callable[..., None]) -> None:
+    enter_all(empty, {"known_mode/pooled": {"ci_low": 0.0, "ci_high": 0.02}})
+    found = sps.get.claims(empty)
+    assert set(found["verdict"]) == {"supported"}
+    assert set(found["edges"]) == {"attention"}
+    ids = {one for joined in found["evidence"] for one in joined.split(";")}
+    assert ids <= set(empty.uns["tests"]["test_id"])
+    evidence = found.set_index("claim")["evidence"].str.split(";").str.len()
+    assert evidence[[TRIVIAL, GAIN, RESIDUAL, DEGREE]].tolist() == [3, 6, 6, 1]
+
+
+EQUAL = {"equivalence": "equivalent", "margin": 0.02}
+CASES: list[tuple[str, dict[str, Any], str]] = [
+    (CHANCE, {"above_chance": {"effect_size": 0.4}}, "contradicted"),
+    (CHANCE, {"above_chance": {"p_raw": 0.2}}, "inconclusive"),
+    (CHANCE, {"above_chance": EQUAL}, "null-equivalent"),
+    (CORRELATION, {"vs_spearman": {"effect_size": -0.05}}, "supported"),
+    (CORRELATION, {"vs_spearman": {"p_raw": 0.2, "equivalence": "inconclusive"}}, "inconclusive"),
+    (CORRELATION, {"vs_spearman": EQUAL}, "null-equivalent"),
+    (CORRELATION, {"vs_spearman": None}, "inconclusive"),
+    (TRIVIAL, {"vs_mean": {"effect_size": -0.1}}, "contradicted"),
+    (TRIVIAL, {"vs_mean": {"effect_size": -0.1, "p_raw": 0.5}}, "inconclusive"),
+    (TRIVIAL, {"vs_mean": EQUAL, "vs_variance": {"p_raw": 0.5}}, "null-equivalent"),
+    (TRIVIAL, {"vs_mean": {"status": "label_leak"}}, "inconclusive"),
+    (GAIN, {"gain/gene/logistic/auroc": {"ci_low": -0.01}}, "inconclusive"),
+    (GAIN, {"gain_placebo/joint/gbdt/auroc": {"ci_low": -0.03, "ci_high": -0.01}}, "contradicted"),
+    (GAIN, {"gain/gene/logistic/auroc": EQUAL}, "null-equivalent"),
+    (GAIN, {"gain/gene/gbdt/auroc": {"ci_low": -0.03, "ci_high": -0.01}}, "supported"),  # trees: by the placebo
+    (RESIDUAL, {"retention/ols": {"ci_high": 0.7}}, "contradicted"),
+    (RESIDUAL, {"residual/gbdt": {"equivalence": "equivalent"}}, "null-equivalent"),
+    (RESIDUAL, {"retention/node": {"effect_size": 0.6}}, "inconclusive"),
+    (RESIDUAL, {"retention/node": {"effect_size": np.nan}}, "inconclusive"),
+    (DEGREE, {"degree/pooled": {"p_raw": 0.3, "statistic": 0.6}}, "inconclusive"),
+    (DEGREE, {"degree/pooled": {"p_raw": 0.999, "statistic": -3.0}}, "contradicted"),
+    (DEGREE, {"degree/pooled": {"status": "null_not_mixed"}}, "inconclusive"),
+    (CIRCULAR, {"known_mode/pooled": {"ci_low": -0.06, "ci_high": -0.02}}, "contradicted"),
+    (CIRCULAR, {"known_mode/pooled": EQUAL | {"ci_low": -0.01}}, "supported"),
+    (CIRCULAR, {"known_mode/pooled": {"ci_low": -0.06, "ci_high": 0.02}}, "inconclusive"),
+    (MATCHED, {"gain/matched": {"p_raw": 0.4}}, "inconclusive"),
+    (MATCHED, {"gain/matched": {"reason": "residual imbalance: mean +0.3"}}, "inconclusive"),
+    (MATCHED, {"gain/matched": EQUAL}, "null-equivalent"),
+    (MATCHED, {"gain/matched": {"effect_size": -0.02}}, "contradicted"),
+]
+
+
+@pytest.mark.parametrize(("claim", "changes", "verdict"), CASES)
+def test_one_change_moves_one_claim(
+    empty: ad.AnnData, enter_all: Callable[..., None], claim: str, changes: dict[str, Any], verdict: str
+) -> None:
+    enter_all(empty, {"known_mode/pooled": {"ci_low": 0.0, "ci_high": 0.02}} | changes)
+    found = told(empty)
+    assert found.pop(claim) == verdict
+    assert set(found.values()) == {"supported"}
+
+
+def test_corrected_values_count_once_there_are_some(empty: ad.AnnData, enter_all: Callable[..., None]) -> None:
+    enter_all(empty, {"above_chance": {"p_raw": 0.045}})
+    assert told(empty)[CHANCE] == "supported"
+    reason = sps.get.claims(empty).set_index("claim").loc[CHANCE, "reason"]
+    assert "p = 0.045" in reason
+    empty.uns["tests"].loc[empty.uns["tests"]["name"] == "above_chance", "p_bh"] = 0.06
+    found = sps.get.claims(empty).set_index("claim").loc[CHANCE]
+    assert found["verdict"] == "inconclusive"
+    assert "q = 0.06" in found["reason"]
+
+
+def test_exploratory_and_mixed_rows_support_nothing(
+    empty: ad.AnnData, enter: Callable[..., None], enter_all: Callable[..., None]
+) -> None:
+    enter_all(empty, record={"layer_rule": "unrecorded"})
+    assert set(told(empty).values()) == {"inconclusive"}
+    enter_all(empty)
+    worse = {"analysis": "A01", "name": "above_chance", "p_raw": 0.01, "effect_size": 0.4}
+    enter(empty, worse, key="again", record={"cells_hash": "new"})
+    found = told(empty)
+    assert found.pop(CHANCE) == "contradicted"
+    assert set(found.values()) == {"inconclusive"}
+
+
+def test_bad_input(empty: ad.AnnData, enter_all: Callable[..., None]) -> None:
+    with pytest.raises(KeyError, match="nothing has been tested"):
+        sps.get.claims(empty)
+    enter_all(empty, edges="mine")
+    with pytest.raises(KeyError, match="no row of the edges 'yours'; there are: 'mine'"):
+        sps.get.claims(empty, edges="yours")
