@@ -140,8 +140,15 @@ FORBIDDEN = {
     "__main__.py": ("stats", "edges"),
 }
 ALLOWED = ("scepsis._core._rng", "scepsis._core._types")
-#: Tools that call other public tools, through their namespaces.
-CONDUCTORS = ("_audit.py", "_sensitivity_scan.py")
+#: Tools that call other tools, by their public names; no further ones.
+CONDUCTORS = ("audit", "cross_context", "sensitivity_scan", "specification_curve")
+
+
+def conducts(path: Path) -> bool:
+    """Whether a file is that of a conductor."""
+    return path.relative_to(SRC).parts[0] == "tl" and path.stem.removeprefix("_") in CONDUCTORS
+
+
 NO_CONTAINERS = ("stats", "edges", "models")
 
 
@@ -155,7 +162,7 @@ def test_imports_run_downwards(path: Path) -> None:
         for folder in FORBIDDEN.get(layer, ())
         if item.startswith(f"scepsis.{folder}") and not item.startswith(ALLOWED)
     }
-    if path.name in CONDUCTORS:
+    if conducts(path):
         wrong = {item for item in wrong if not re.fullmatch(r"scepsis\.pp(\.[a-z]\w*)?", item)}
     assert wrong == set()
     if layer in NO_CONTAINERS:
@@ -167,8 +174,11 @@ def test_tools_import_no_other_tool(path: Path) -> None:
     layer = path.relative_to(SRC).parts[0]
     own = ".".join(("scepsis", *path.relative_to(SRC).with_suffix("").parts))
     tools = {inspect.getmodule(item).__name__ for name, item in MAKERS.items() if name.startswith(f"{layer}.")}
-    others = {tool for tool in tools - {own} if any(item.startswith(f"{tool}.") for item in imports(TREES[path]))}
-    assert others == set()
+    found = imports(TREES[path])
+    others = {tool for tool in tools - {own} if any(item.startswith(f"{tool}.") for item in found)}
+    assert others == set(), "a tool is called by its public name, by a conductor"
+    if layer in TOOLS and not conducts(path):
+        assert found & ({"scepsis.pp", "scepsis.tl"} | {f"scepsis.{name}" for name in MAKERS}) == set()
 
 
 @each_file

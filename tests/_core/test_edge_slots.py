@@ -150,5 +150,5 @@ def test_slots_of_an_earlier_run(screen: ad.AnnData) -> None:
     _recorded(screen)
     found = superseded(screen, "k")
     assert found["varp"] == ["k", "k_L1", "k_n_cells", "k_L1_n_cells"]
-    assert found["obs"] == ["k_cells"]
+    assert found["obs"] == ["k_cells", "k_strata"]
     assert superseded(screen, "absent")["varp"] == ["absent", "absent_n_cells"]

@@ -100,7 +100,12 @@ def test_networks_with_and_without_a_header(tmp_path: Path) -> None:
         "AATF\tBAX\tRepression\t22909821\nAATF\tBAX\tUnknown\t1;2\nAATF\tKLK3\tUnknown\t23146908\n"
     )
     frame = read_reference(str(tmp_path / "trrust.tsv"))
-    assert frame.to_dict("list") == {"source": ["AATF", "AATF"], "target": ["BAX", "KLK3"]}
+    expected = {"source": ["AATF", "AATF"], "target": ["BAX", "KLK3"], "mode": ["Repression", "Unknown"]}
+    assert frame.to_dict("list") == expected
+    (tmp_path / "later.tsv").write_text("A\tB\tUnknown\nA\tB\tActivation\n")
+    assert read_reference(str(tmp_path / "later.tsv"))["mode"].tolist() == ["Activation"]
+    (tmp_path / "cited.tsv").write_text("A\tB\t12;13\nA\tC\t14;15\n")
+    assert list(read_reference(str(tmp_path / "cited.tsv"))) == ["source", "target"]
     (tmp_path / "weighted.csv").write_text("A,B,0.5\nA,B,-2\nA,C,1\n")
     frame = read_reference(str(tmp_path / "weighted.csv"))
     assert frame.to_dict("list") == {"source": ["A", "A"], "target": ["B", "C"], "weight": [-2.0, 1.0]}
@@ -115,8 +120,8 @@ def test_networks_with_and_without_a_header(tmp_path: Path) -> None:
 def test_published_networks_are_read(data_dir: Path) -> None:
     trrust = read_reference(str(data_dir / "networks" / "trrust_human.tsv"))
     raw = pd.read_csv(data_dir / "networks" / "trrust_human.tsv", sep="\t", header=None, keep_default_na=False)
-    assert list(trrust) == ["source", "target"]
-    assert set(map(tuple, trrust.to_numpy())) == set(zip(raw[0], raw[1], strict=True))
+    assert set(trrust["mode"]) == {"Activation", "Repression", "Unknown"}
+    assert set(map(tuple, trrust[["source", "target"]].to_numpy())) == set(zip(raw[0], raw[1], strict=True))
     assert len(trrust) == len(raw.drop_duplicates([0, 1]))
     collectri = read_reference(str(data_dir / "networks" / "collectri.csv"))
     assert set(collectri["weight"]) <= {-1, 1}

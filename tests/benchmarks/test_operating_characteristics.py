@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
@@ -14,6 +15,8 @@ import summarise
 import worlds
 from scipy.stats import binomtest, norm
 from sklearn.metrics import roc_auc_score
+
+import scepsis as sps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -202,3 +205,24 @@ def test_verdict_on_three_screens(seed: int) -> None:
     rest = passed.drop(index="true_4")
     assert not rest["abc"].any()
     assert (rest["overall"] == False).all()  # noqa: E712 - missing is not False
+
+
+@pytest.mark.slow
+def test_studies_judge_as_an_audit_does() -> None:
+    """The studies leave out what the verdict does not read; an audit of the same edges passes and fails the same."""
+    keys = ["true_4", "random"]
+    first, second = (worlds.make_world("along", 1, strengths=(4.0,)) for _ in range(2))
+    for world in (first, second):
+        world.edges = {key: world.edges[key] for key in keys}
+    found = battery.judge(first).set_index("edges")[["a", "b", "c"]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        sps.tl.audit(
+            second.adata, edges=second.edges, reference=second.truth, n_null=battery.N_NULL, n_boot=battery.N_BOOT,
+            n_seeds=1, joint_mode="diagonal", skip=["explain_edges", "matched_evaluation"], show_progress_bar=False,
+        )  # fmt: skip
+    table = second.adata.uns["verdict"]["criteria"]
+    expected = table[table["edges"].isin(keys) & table["criterion"].isin(["a", "b", "c"])]
+    for row in expected.itertuples():
+        assert found.loc[row.edges, row.criterion] == row.passed
+    assert len(expected) == 6

@@ -9,6 +9,8 @@ import pytest
 import scepsis as sps
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import anndata as ad
 
 
@@ -58,3 +60,33 @@ def test_wrong_numbers_are_refused(screen: ad.AnnData) -> None:
             sps.get.edges(screen, "mine", top=wrong)
     with pytest.raises(KeyError, match="'yours'"):
         sps.get.edges(screen, "yours")
+
+
+def test_networks_of_groups(screen: ad.AnnData) -> None:
+    screen.obs["state"] = np.repeat(["T/B", "all of it"], [150, 130])
+    sps.tl.cssi(screen, groupby="state")
+    one = sps.get.edges(screen, "cssi", group="T/B", top=5)
+    assert list(one.columns) == ["source", "target", "weight", "group"]
+    strengths = np.sort(np.abs(screen.varp["cssi_T_B"][~np.eye(60, dtype=bool)]))[::-1]
+    np.testing.assert_array_equal(np.abs(one["weight"]), strengths[:5])
+    both = sps.get.edges(screen, "cssi", group="all")
+    assert both["group"].value_counts().to_dict() == {"T/B": 60 * 59, "all of it": 60 * 59}
+    listed = sps.get.edges(screen, "cssi", group=["all of it", "T/B"], top=2)
+    assert listed["group"].tolist() == ["all of it"] * 2 + ["T/B"] * 2
+    with pytest.raises(ValueError, match=r"'B'.*'T/B', 'all of it'"):
+        sps.get.edges(screen, "cssi", group="B")
+    sps.tl.correlation_edges(screen)
+    with pytest.raises(KeyError, match="'strata'"):
+        sps.get.edges(screen, "spearman", group="T/B")
+
+
+def test_the_table_goes_through_networkx_to_a_file(screen: ad.AnnData, tmp_path: Path) -> None:
+    networkx = pytest.importorskip("networkx")
+    screen.obs["state"] = np.repeat(["a", "β"], [150, 130])
+    sps.tl.cssi(screen, groupby="state")
+    table = sps.get.edges(screen, "cssi", group="all", top=20)
+    graph = networkx.from_pandas_edgelist(table, edge_attr=True, create_using=networkx.MultiDiGraph)
+    networkx.write_graphml(graph, tmp_path / "states.graphml")
+    back = networkx.read_graphml(tmp_path / "states.graphml", force_multigraph=True)
+    found = {(a, b, data["group"], round(data["weight"], 5)) for a, b, data in back.edges(data=True)}
+    assert found == {(row.source, row.target, row.group, round(row.weight, 5)) for row in table.itertuples()}

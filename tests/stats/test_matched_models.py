@@ -59,7 +59,9 @@ def test_comparison_sums_influence_by_target_as_a_loop_does() -> None:
     )
     assert found.difference == pytest.approx(differences.mean())
     influence = (one.influence - other.influence).reshape(10, 40)[units]
-    by_gene = (influence.sum(axis=0) ** 2).sum() / 81 * 40 / 39
+    of_genes = influence.sum(axis=0) ** 2
+    carriers = max(of_genes.sum() ** 2 / (of_genes**2).sum(), 2)
+    by_gene = of_genes.sum() / 81 * carriers / (carriers - 1)
     by_unit, by_pair = differences.var(ddof=1) / 9, (influence**2).sum() / 81
     variance = max(by_unit + by_gene - by_pair, by_unit, by_gene)
     half = (found.two_way.high - found.two_way.low) / 2

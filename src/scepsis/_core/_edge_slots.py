@@ -140,7 +140,7 @@ def superseded(adata: AnnData, *keys: str) -> dict[str, list[str]]:
     return {
         "varp": [*names, *(EdgeKeys(name).n_cells for name in names)],
         "var": [name for one in own for name in (one.position, one.genes)],
-        "obs": [one.cells for one in own],
+        "obs": [name for one in own for name in (one.cells, one.strata)],
     }
 
 

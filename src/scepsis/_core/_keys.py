@@ -36,7 +36,7 @@ SELECT_LAYER = "select_layer"
 TESTS = "tests"
 #: Slugs that would collide with a companion slot of an edges key.
 RESERVED_SLUGS = (
-    "n_cells", "z", RANDOMIZED, "probability", "uniform_fold", "centered", "position", "cells", "genes",
+    "n_cells", "z", "pooled", RANDOMIZED, "probability", "uniform_fold", "centered", "position", "cells", "genes",
     *(f"{RESIDUAL}_{name}" for name in RESIDUALIZERS),
 )  # fmt: skip
 
@@ -69,6 +69,21 @@ class EdgeKeys:
     def genes(self) -> str:
         """Column of ``var`` that remembers a mask given as an array."""
         return f"{self.key}_genes"
+
+    @property
+    def strata(self) -> str:
+        """Column of ``obs`` with the stratum of each cell that has one."""
+        return f"{self.key}_strata"
+
+    @property
+    def pooled(self) -> str:
+        """Edges of all strata together."""
+        return f"{self.key}_pooled"
+
+    @property
+    def z(self) -> str:
+        """Strongest of the standardised edges of strata."""
+        return f"{self.key}_z"
 
     @property
     def randomized(self) -> str:

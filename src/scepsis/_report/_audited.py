@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scepsis._core._edge_slots import edge_params, stale
 from scepsis._core._keys import GENE_FEATURES, LOGNORMALIZE, MATCH_GENES, SELECT_CELLS, SELECT_PANEL, EffectKeys
 from scepsis._core._results import read_frame, read_result
+from scepsis._report._battery import first_criterion
 from scepsis._report._findings import told
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Audited:
     effects_key: str
     n_obs: int
     n_vars: int
+    #: Whether edges meet the first criterion of the verdict, for those that it judged.
+    judged: dict[str, bool | None]
 
     @property
     def edges(self) -> list[str]:
@@ -90,6 +93,7 @@ def read_audited(adata: AnnData, key: str = "perturbation_auroc") -> Audited:
         effects_key=effects_key,
         n_obs=adata.n_obs,
         n_vars=adata.n_vars,
+        judged=first_criterion(adata),
     )
 
 

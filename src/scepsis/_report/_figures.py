@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from scepsis import pl
 from scepsis._core._numbers import count, decimal
+from scepsis._report._battery import VERDICT
 from scepsis._report._html import tag
 from scepsis.pl._style import rows_height
 
@@ -28,6 +29,8 @@ GENES = 30
 def figures(adata: AnnData, audited: Audited) -> list[Markup]:
     """Every figure that there are results for."""
     drawn = [_scores(adata, audited)]
+    if VERDICT in adata.uns:
+        drawn += [_verdict(adata, name) for name in audited.edges if name in audited.judged]
     if audited.layers_key in adata.uns:
         drawn.append(_layers(adata, audited))
     if audited.effects:
@@ -46,6 +49,17 @@ def _scores(adata: AnnData, audited: Audited) -> Markup:
         alt=f"AUROC of every perturbation, one row per predictor. Means: {means}.",
         caption="AUROC of every perturbation (dots; hollow where flagged) and mean over perturbations with its 95 % "
         "interval.",
+    )
+
+
+def _verdict(adata: AnnData, edges: str) -> Markup:
+    rows = adata.uns[VERDICT]["criteria"]
+    rows = rows[rows["edges"] == edges]
+    return _figure(
+        lambda ax: pl.verdict(adata, edges=edges, ax=ax),
+        size=(11.0, 4.6),
+        alt=f"Criteria of the verdict on {edges}: {'; '.join(rows['criterion'] + ' ' + rows['reason'])}.",
+        caption=f"Criteria of the verdict on {edges}, the numbers that each rests on, and how reliable these are.",
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from scepsis._core._keys import DETECTION_RATE, MEAN, RANDOMIZED, VARIANCE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
@@ -77,6 +77,15 @@ def beats_trivial(contrasts: pd.DataFrame, edges: str) -> bool:
     return all(
         row is not None and not is_barred(row) and finding(row) == "better" and is_significant(row) for row in rows
     )
+
+
+def has_earned(contrasts: pd.DataFrame, edges: str, judged: Mapping[str, bool | None]) -> bool:
+    """
+    Whether words for a mechanism may be used.
+
+    By criterion (a) of the verdict where edges were judged, else by the table. What is not assessable is not met.
+    """
+    return judged[edges] is True if edges in judged else beats_trivial(contrasts, edges)
 
 
 def is_twin(edges: str, versus: str) -> bool:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from scepsis._core._numbers import enumerate_words
 from scepsis._core._resolve import resolve
 from scepsis._report._audited import read_audited
+from scepsis._report._battery import battery
 from scepsis._report._figures import figures
-from scepsis._report._findings import beats_trivial, gated_words
+from scepsis._report._findings import gated_words, has_earned
 from scepsis._report._html import Markup, bullets, tag
 from scepsis._report._reservations import absences, false_calls, labels, perturbations, reservations, responders
 from scepsis._report._sentences import best, conclusion, headline, remaining, rules, within_deciles
@@ -37,9 +38,11 @@ def report(
     The page says what was audited (model, hash of the checkpoint, parameters of the edges) and on what (cells, panel,
     perturbations, test of their effects and its false-call rates), shows the table, the comparisons and the figures,
     and says in sentences what they mean. Each sentence is computed from the numbers it quotes, by rules that the page
-    states (Kendiukhov (2026), analyses A01 and A04 :cite:p:`kendiukhov2026`). Words for a mechanism have to be
+    states :cite:p:`kendiukhov2026`. What `scepsis.tl.audit` has asked beyond the scores has sections of its own, each
+    where there is a result: the verdict with its evidence, incremental value, residual edges, the degree null, matched
+    targets, tests with their corrections and reruns, and what could have been found. Words for a mechanism have to be
     earned: they are kept out unless edges rank responders better than each of variance, mean and detection rate of
-    the target gene.
+    the target gene, by criterion (a) of the verdict where there is one.
 
     Parameters
     ----------
@@ -93,7 +96,8 @@ def report(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*was made from other", category=UserWarning)  # the page says so
         drawn = figures(data, audited)
-    file.write_text(_page(audited, _title(title, audited), drawn), encoding="utf-8")
+    page = _page(audited, _title(title, audited), drawn, battery(data))
+    file.write_text(page, encoding="utf-8")
     return file
 
 
@@ -103,7 +107,7 @@ def _title(title: str | None, audited: Audited) -> str:
     if title is None:
         return plain
     words = gated_words(title)
-    if words and not beats_trivial(audited.contrasts, edges):
+    if words and not has_earned(audited.contrasts, edges, audited.judged):
         warnings.warn(
             f"`title` says {enumerate_words(words)}, and {edges} is not shown to rank responders better than each of "
             f"variance, mean and detection rate; the page is called {plain!r}.",
@@ -114,7 +118,7 @@ def _title(title: str | None, audited: Audited) -> str:
     return title
 
 
-def _page(audited: Audited, title: str, drawn: list[Markup]) -> str:
+def _page(audited: Audited, title: str, drawn: list[Markup], asked: list[tuple[str, list[Markup]]]) -> str:
     style = Markup(files("scepsis._report").joinpath("page.css").read_text(encoding="utf-8"))
     head = tag(
         "head",
@@ -123,7 +127,7 @@ def _page(audited: Audited, title: str, drawn: list[Markup]) -> str:
         tag("title", title),
         tag("style", style),
     )
-    body = tag("body", _header(audited, title), tag("main", *_sections(audited, drawn)), _footer())
+    body = tag("body", _header(audited, title), tag("main", *_sections(audited, drawn, asked)), _footer())
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
@@ -136,7 +140,7 @@ def _header(audited: Audited, title: str) -> Markup:
     return tag("header", tag("h1", title), tag("p", lead, class_="lead"))
 
 
-def _sections(audited: Audited, drawn: list[Markup]) -> list[Markup]:
+def _sections(audited: Audited, drawn: list[Markup], asked: list[tuple[str, list[Markup]]]) -> list[Markup]:
     edges = audited.edges[0]
     contrasts, summary = audited.told, audited.summary
     return [
@@ -145,10 +149,12 @@ def _sections(audited: Audited, drawn: list[Markup]) -> list[Markup]:
             tag("p", conclusion(contrasts, edges), class_="claim"),
             bullets([*headline(contrasts, summary, edges), best(summary)]),
         ),
+        *(_section(title, *parts) for title, parts in asked if title == "Verdict"),
         _section("Figures", *drawn),
         _section("Numbers", summary_table(summary), contrasts_table(contrasts)),
         _section("In words", *_in_words(audited)),
-        _section("What to keep in mind", bullets(_caveats(audited))),
+        *(_section(title, *parts) for title, parts in asked if title != "Verdict"),
+        _section("What to keep in mind", bullets(_caveats(audited, [title for title, _ in asked]))),
         _section("What was audited", records_table(audited)),
         _section("On what", setting(audited), *_test(audited)),
     ]
@@ -169,7 +175,7 @@ def _section(title: str, *children: Markup) -> Markup:
     return tag("section", tag("h2", title), *children)
 
 
-def _caveats(audited: Audited) -> list[str]:
+def _caveats(audited: Audited, asked: list[str]) -> list[str]:
     changed = [
         f"The {enumerate_words(what)} of the data have changed since {name} was made; make it anew."
         for name, what in audited.changed.items()
@@ -181,7 +187,9 @@ def _caveats(audited: Audited) -> list[str]:
         perturbations(audited.units, audited.summary, audited.edges[0]),
         responders(audited.units, audited.edges[0]),
         "A screen shows responses, direct and indirect; perturbations share responders, and so are not independent.",
-        "A predictor that ranks no better may still add something to another; that is not asked here.",
+        ""
+        if "Incremental value" in asked
+        else "A predictor that ranks no better may still add something to another; that is not asked here.",
     ]
 
 
@@ -195,7 +203,7 @@ def _test(audited: Audited) -> list[Markup]:
 
 def _footer() -> Markup:
     source = (
-        "The analyses follow Kendiukhov (2026), arXiv:2602.17532 (A01, A04). "
+        "The analyses follow Kendiukhov (2026), arXiv:2602.17532. "
         f"Made by scepsis {__version__}; the data carry every parameter and seed."
     )
     return tag("footer", tag("p", rules()), tag("p", source))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numba
 import numpy as np
 from scipy import sparse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from scepsis._core._types import FloatArray
+    from scepsis._core._types import FloatArray, IntArray
 
+#: Cells that come at a time.
+BLOCK = 1024
 #: Cells made dense at a time.
 _BLOCK = 2048
 
@@ -59,8 +62,11 @@ class PairMoments:
         self.lowest, self.highest = np.minimum(self.lowest, cells.min(0)), np.maximum(self.highest, cells.max(0))
         mean = cells.mean(0)
         cells -= mean
-        dense[-1] = (mean - self.mean) * np.sqrt(self.n * n_new / (self.n + n_new))
-        self.products += dense.T @ dense
+        if self.n:
+            dense[-1] = (mean - self.mean) * np.sqrt(self.n * n_new / (self.n + n_new))
+            self.products += dense.T @ dense
+        else:  # nothing to join
+            self.products = cells.T @ cells
         self.mean = self.mean + (mean - self.mean) * (n_new / (self.n + n_new))
         self.n += n_new
 
@@ -116,22 +122,61 @@ def correlation_bytes(n_cells: int, n_genes: int) -> int:
     return 16 * n_genes**2 + 12 * min(_BLOCK, n_cells) * n_genes + 8 * n_cells * n_genes
 
 
+def correlations_within(
+    cells: sparse.csr_matrix, members: Iterable[IntArray], method: Literal["spearman", "pearson"]
+) -> Iterator[FloatArray]:
+    """
+    Correlate all pairs of genes within each of several sets of cells, one after the other.
+
+    Ranks are those within a set. A set of all cells gives what `correlation` gives of them, to the bit.
+
+    Parameters
+    ----------
+    cells
+        Cells x genes, read once.
+    members
+        Rows of each set, ascending.
+    method
+        See :func:`correlation`.
+    """
+    for rows in members:
+        block = cells[rows]
+        yield correlation((block[start : start + BLOCK] for start in range(0, len(rows), BLOCK)), method)
+
+
 def _ranked(columns: sparse.csc_matrix) -> sparse.csc_matrix:
     """
     Average ranks within columns, shifted so that the rank of zero is 0 and the matrix stays sparse.
 
     Ranks are whole or half numbers, which 32 bits hold exactly for up to four million cells.
     """
-    from scipy.stats import rankdata
-
     columns = columns.copy()
     columns.eliminate_zeros()
-    n = columns.shape[0]
-    for start, stop in zip(columns.indptr[:-1], columns.indptr[1:], strict=True):
-        values = columns.data[start:stop]
-        n_zero, n_below = n - len(values), int((values < 0).sum())
-        rank_of_zero = n_below + (n_zero + 1) / 2
-        ranks = rankdata(values)
-        ranks[values > 0] += n_zero
-        columns.data[start:stop] = ranks - rank_of_zero
+    _rank_columns(columns.indptr, columns.data, columns.shape[0])
     return columns
+
+
+@numba.njit(cache=True, nogil=True)
+def _rank_columns(indptr: Any, data: Any, n: int) -> None:
+    """Replace the stored values of every column, none of them zero."""
+    for column in range(len(indptr) - 1):
+        values = data[indptr[column] : indptr[column + 1]]
+        n_stored = len(values)
+        order = np.argsort(values)
+        n_below = 0
+        while n_below < n_stored and values[order[n_below]] < 0:
+            n_below += 1
+        rank_of_zero = n_below + (n - n_stored + 1) / 2
+        ranks = np.empty(n_stored)
+        first = 0
+        while first < n_stored:
+            last = first
+            while last + 1 < n_stored and values[order[last + 1]] == values[order[first]]:
+                last += 1
+            rank = (first + last) / 2 + 1
+            if values[order[first]] > 0:
+                rank += n - n_stored
+            for place in range(first, last + 1):
+                ranks[order[place]] = rank - rank_of_zero
+            first = last + 1
+        values[:] = ranks

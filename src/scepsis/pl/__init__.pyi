@@ -10,18 +10,30 @@ from ._response._perturbation_auroc import perturbation_auroc
 from ._response._perturbation_auroc_layers import perturbation_auroc_layers
 from ._response._perturbation_effects import perturbation_effects
 from ._response._select_layer import select_layer
+from ._response._sensitivity_scan import sensitivity_scan
+from ._response._specification_curve import specification_curve
+from ._states._cssi import cssi
+from ._states._cssi_scan import cssi_scan
+from ._states._network import network
+from ._states._scaling_curve import scaling_curve
 
 __all__ = [
     "attention_edges",
+    "cssi",
+    "cssi_scan",
     "degree_null",
     "explain_edges",
     "incremental_value",
     "matched_evaluation",
+    "network",
     "perturbation_auroc",
     "perturbation_auroc_layers",
     "perturbation_effects",
     "reference_auroc",
     "residualize_edges",
+    "scaling_curve",
     "select_layer",
+    "sensitivity_scan",
+    "specification_curve",
     "verdict",
 ]

@@ -17,6 +17,11 @@ from ._response._perturbation_effects import perturbation_effects
 from ._response._select_layer import select_layer
 from ._response._sensitivity_scan import sensitivity_scan
 from ._response._specification_curve import specification_curve
+from ._states._cssi import cssi
+from ._states._cssi_null import cssi_null
+from ._states._cssi_scan import cssi_scan
+from ._states._cssi_split_half import cssi_split_half
+from ._states._scaling_curve import scaling_curve
 
 __all__ = [
     "attention_edges",
@@ -24,6 +29,10 @@ __all__ = [
     "circularity",
     "correct_tests",
     "correlation_edges",
+    "cssi",
+    "cssi_null",
+    "cssi_scan",
+    "cssi_split_half",
     "degree_null",
     "explain_edges",
     "incremental_value",
@@ -33,6 +42,7 @@ __all__ = [
     "plan",
     "reference_auroc",
     "residualize_edges",
+    "scaling_curve",
     "select_layer",
     "sensitivity_scan",
     "specification_curve",

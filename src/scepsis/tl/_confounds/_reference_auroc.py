@@ -184,15 +184,9 @@ def reference_auroc(
         require_positive(size, argument="top_k")
     seed = resolve_seed(rng)
     pairs = read_network_pairs(
-        target,
-        reference,
-        edges,
-        universe=universe,
-        min_targets=min_targets,
-        gene_symbols=gene_symbols,
-        companions=True,
-        allow_different_cells=allow_different_cells,
-    )
+        target, reference, edges, universe=universe, min_targets=min_targets, gene_symbols=gene_symbols,
+        companions=True, allow_different_cells=allow_different_cells,
+    )  # fmt: skip
     predictors = line_up(target, pairs, names)
     found = scored(
         pairs,

@@ -152,10 +152,10 @@ def audit(  # noqa: PLR0913 - what its tools cost is for the caller to say
     Notes
     -----
     In this order: log-normalised values, cells, panel, gene features, attention and its randomised twin, tables,
-    correlation, effects; `perturbation_auroc`, its layers, `select_layer` (nested), `incremental_value`,
-    `matched_evaluation`; `explain_edges`; for every reference `residualize_edges`, `reference_auroc`, `degree_null`,
-    `circularity`; `correct_tests`; `verdict`. All edges are scored on the pairs that each of them has, and share
-    folds, fits and rewired networks. `scepsis.tl.plan` tells beforehand what it costs.
+    correlation, effects; `perturbation_auroc` of single layers and of all edges, `select_layer` (nested),
+    `incremental_value`, `matched_evaluation`; `explain_edges`; for every reference `residualize_edges`,
+    `reference_auroc`, `degree_null`, `circularity`; `correct_tests`; `verdict`. All edges are scored on the pairs that
+    each of them has, and share folds, fits and rewired networks. `scepsis.tl.plan` tells beforehand what it costs.
 
     Examples
     --------
@@ -289,12 +289,13 @@ def _on_labels(adata: AnnData, plan: _Plan) -> Iterator[Step]:
     why = "" if EffectKeys(plan.effects).uns in adata.uns else "there are no effects"
     more = plan.common | {"edges": plan.names, "effects": plan.effects}
     boot = more | {"n_boot": plan.n_boot}
-    yield _tool(plan, "perturbation_auroc", partial(tl.perturbation_auroc, adata, **boot), why)
     known = ATTENTION.key in plan.names and ATTENTION.key in adata.uns
     single = layer_keys(adata, ATTENTION.key) if known else {}
     one = why or ("" if len(single) > 1 else "there are no edges of several layers")
     profile = boot | {"edges": [*single.values(), CORRELATION], "key_added": "perturbation_auroc_layers"}
     yield _tool(plan, "perturbation_auroc_layers", partial(tl.perturbation_auroc, adata, **profile), one)
+    # last, so that of what both tables test this one counts
+    yield _tool(plan, "perturbation_auroc", partial(tl.perturbation_auroc, adata, **boot), why)
     nested = plan.common | {"effects": plan.effects, "edges": ATTENTION.key, "versus": CORRELATION}
     choose = partial(tl.select_layer, adata, how="nested", n_boot=plan.n_boot, **nested)
     yield _tool(plan, "select_layer", choose, one)

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal, get_args
 
 from scepsis._core._edge_slots import own_masks, pack, provenance, superseded
 from scepsis._core._keys import EdgeKeys
 from scepsis._core._memory import require_memory
+from scepsis._core._panel_values import of_panel, panel_values
 from scepsis._core._partitions import sum_log_parts
 from scepsis._core._resolve import choose_cells, choose_genes, resolve
 from scepsis._core._rows import is_dask
@@ -15,15 +14,10 @@ from scepsis._core._validate import require_choice, require_key
 from scepsis._core._values import lognorm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from scipy import sparse
-
+    from scepsis._core._panel_values import Blocks
     from scepsis._core._types import Data, FloatArray, IntArray, Mask
     from scepsis._core._values import Values
     from scepsis.edges._correlation import PairMoments
-
-    Blocks: TypeAlias = Iterable[tuple[IntArray, sparse.csr_matrix]]
 
 Method = Literal["spearman", "pearson"]
 
@@ -148,22 +142,12 @@ def correlation_edges(
 def _correlation(values: Values, cells: IntArray, genes: IntArray, method: Method) -> FloatArray:
     from scepsis.edges._correlation import correlation
 
-    if not is_dask(values.matrix):
-        return correlation(_panel_values(values.log_blocks(cells), genes), method)
-    if method == "pearson":
+    if method == "pearson" and is_dask(values.matrix):
         return sum_log_parts(values, cells, _pair_moments, shared=(genes,)).correlation()
-    return correlation(sum_log_parts(values, cells, _panel_list, shared=(genes,)), method)
-
-
-def _panel_values(blocks: Blocks, genes: IntArray) -> Iterator[sparse.csr_matrix]:
-    return (block[:, genes].astype(np.float32) for _, block in blocks)
-
-
-def _panel_list(blocks: Blocks, genes: IntArray) -> list[sparse.csr_matrix]:
-    return list(_panel_values(blocks, genes))
+    return correlation(panel_values(values, cells, genes), method)
 
 
 def _pair_moments(blocks: Blocks, genes: IntArray) -> PairMoments:
     from scepsis.edges._correlation import PairMoments
 
-    return PairMoments.of(_panel_values(blocks, genes))
+    return PairMoments.of(of_panel(blocks, genes))
