@@ -165,7 +165,7 @@ def _demo(options: argparse.Namespace) -> None:
     _say("the built-in screen and checkpoint")
     adata, model = datasets.demo(), models.load("demo")
     tl.audit(
-        adata, model, reference=adata.uns["simulate_screen"]["network"], n_null=200, n_boot=1000, n_seeds=2,
+        adata, model, reference=adata.uns["simulate_screen"]["network"], n_null=200, n_boot=1000,
         joint_mode="diagonal", skip="explain_edges", rng=options.seed,
     )  # fmt: skip
     _deliver(adata, out)
