@@ -28,6 +28,8 @@ LOOKS = {
 }
 #: Left ends of the columns, as shares of the width, and characters that fit into them at the width drawn.
 COLUMNS = {"criterion": (0.045, 31), "because": (0.27, 78), "reliability": (0.77, 34)}
+#: Conditions on other metrics than AUROC, whose detectable differences are on scales of their own.
+OTHER_METRICS = ("AUPRC", "recall")
 WIDTH = 11.0
 #: Height of a line of text, and lines between two criteria.
 LINE = 0.165
@@ -47,7 +49,7 @@ def verdict(
 
     One row for each criterion: whether it holds (circle), fails (cross) or is not assessable (question mark), why, in
     the numbers of the tests that it rests on, and how reliable these are: how often they were run with how many
-    settings, and the smallest differences that they would have found with a probability of 80 %.
+    settings, and the smallest differences of AUROC that they would have found with a probability of 80 %.
 
     Parameters
     ----------
@@ -133,7 +135,8 @@ def _reliability(evidence: pd.DataFrame) -> str:
     if ran.empty:
         return ""
     often = run_words(ran[["n_runs", "n_distinct_params"]].max())
-    found = ran["minimum_detectable"].to_numpy(dtype=float)
+    of_auroc = ~ran["condition"].str.startswith(OTHER_METRICS)
+    found = ran.loc[of_auroc, "minimum_detectable"].to_numpy(dtype=float)
     found = found[np.isfinite(found)]
     if not len(found):
         return often
