@@ -104,13 +104,8 @@ def audit(  # noqa: PLR0913 - what its tools cost is for the caller to say
     n_boot
         Replicates of every bootstrap.
     n_seeds
-<<<<<<< HEAD
-        Seeds of the folds of residualizers, over which their AUROCs have a standard deviation; all else is of the
-        first. The ten of the paper cost five times as much.
-=======
         Seeds of the folds of residualizers, over which their AUROCs have a standard deviation; everything else is of
         the first. The ten of the paper cost five times as much.
->>>>>>> decision
     joint_mode
         ``full`` or ``diagonal``: the joint splits of `scepsis.tl.incremental_value`.
     skip
