@@ -64,11 +64,13 @@ def test_two_way_interval_of_the_retention_is_the_delta_method_by_finite_differe
         (above[0] / (above[1] + step) - above[0] / above[1]) / step,
     ]
     influence = slopes[0] * found.residual.influence + slopes[1] * found.raw.influence
-    n_units, n_genes = 12, 60
-    by_unit = (influence.sum(axis=1) ** 2).sum() * n_units / (n_units - 1)
-    by_gene = (influence.sum(axis=0) ** 2).sum() * n_genes / (n_genes - 1)
-    variance = max(by_unit + by_gene - (influence**2).sum(), by_unit, by_gene)
-    half = t.ppf(0.975, n_units - 1) * np.sqrt(variance)
+    parts = []
+    for axis in (1, 0):
+        squares = [total**2 for total in influence.sum(axis=axis)]
+        carriers = sum(squares) ** 2 / sum(square**2 for square in squares)
+        parts.append(sum(squares) * carriers / (carriers - 1))
+    variance = max(sum(parts) - (influence**2).sum(), *parts)
+    half = t.ppf(0.975, 12 - 1) * np.sqrt(variance)
     np.testing.assert_allclose(found.retention_two_way, [found.retention - half, found.retention + half], atol=1e-6)
 
 
