@@ -45,6 +45,7 @@ def explain_edges(
     max_pairs: int = 5_000_000,
     allow_different_cells: bool = False,
     n_jobs: int = 1,
+    show_progress_bar: bool = True,
     key_added: str = NAME,
     mod: str | None = None,
     rng: Seed = 0,
@@ -78,6 +79,8 @@ def explain_edges(
         Use edges and features that are recorded to be from different cells.
     n_jobs
         Models of boosted trees fitted at a time. The result does not depend on it.
+    show_progress_bar
+        Show how many models are fitted.
     key_added
         Name of the result.
     mod
@@ -138,7 +141,7 @@ def explain_edges(
     mask = _thinned(pairs.mask, int(max_pairs), child(seed, NAME, "pairs"))
     task = _Task(Pairs.of(mask, pairs.features), names, pair_folds, Trees(max_train=int(max_train)), n_jobs, seed)
     goals = _goals(pairs, mask)
-    with progress_bar(total=task.n_fits, desc="explaining edges", unit="fit", show=True) as bar:
+    with progress_bar(total=task.n_fits, desc="explaining edges", unit="fit", show=show_progress_bar) as bar:
         frame = _frame(goals, task, bar)
 
     params = record(

@@ -45,6 +45,7 @@ def residualize_edges(  # noqa: PLR0913 - options of a network and of fits
     n_boot: int = 10_000,
     allow_different_cells: bool = False,
     n_jobs: int = 1,
+    show_progress_bar: bool = True,
     key_added: str = "residualize_edges",
     mod: str | None = None,
     rng: Seed = 0,
@@ -100,6 +101,8 @@ def residualize_edges(  # noqa: PLR0913 - options of a network and of fits
         Use edges and features that are recorded to be from different cells.
     n_jobs
         Models of boosted trees fitted at a time. The result does not depend on it.
+    show_progress_bar
+        Show how many models are fitted.
     key_added
         Name of the result.
     mod
@@ -213,7 +216,7 @@ def residualize_edges(  # noqa: PLR0913 - options of a network and of fits
     )
     columns = columns_of(pairs)
     against = None if network is None else Target(network, pairs)
-    with progress_bar(total=plan.n_fits(against), desc="residuals", unit="fit", show=True) as bar:
+    with progress_bar(total=plan.n_fits(against), desc="residuals", unit="fit", show=show_progress_bar) as bar:
         residualize(columns, pairs, against, plan, bar.update)
 
     params = record(

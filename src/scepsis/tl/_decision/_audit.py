@@ -227,6 +227,11 @@ class _Plan:
     joint_mode: JointMode
     n_jobs: int
 
+    @property
+    def fits(self) -> dict[str, Any]:
+        """How tools fit and draw; the bar of the audit is enough."""
+        return {"n_jobs": self.n_jobs, "show_progress_bar": False}
+
 
 def _preparation(source: _Source) -> Iterator[Step]:
     """Cells, panel, features, edges and labels, as far as they are not there."""
@@ -303,7 +308,7 @@ def _on_labels(adata: AnnData, plan: _Plan) -> Iterator[Step]:
     gains = partial(tl.incremental_value, adata, joint_mode=plan.joint_mode, n_jobs=plan.n_jobs, **boot)
     yield _tool(plan, "incremental_value", gains, why)
     yield _tool(plan, "matched_evaluation", partial(tl.matched_evaluation, adata, **more), why)
-    explained = partial(tl.explain_edges, adata, edges=plan.names, n_jobs=plan.n_jobs, **plan.common)
+    explained = partial(tl.explain_edges, adata, edges=plan.names, **plan.common, **plan.fits)
     yield _tool(plan, "explain_edges", explained)
 
 
@@ -311,7 +316,7 @@ def _on_references(adata: AnnData, plan: _Plan, min_targets: int, gene_symbols: 
     """What is asked of known networks; results of the first have the names of their tools."""
     if not plan.references:
         why = "no reference was given"
-        residual = partial(tl.residualize_edges, adata, edges=plan.names, n_jobs=plan.n_jobs, **plan.common)
+        residual = partial(tl.residualize_edges, adata, edges=plan.names, **plan.common, **plan.fits)
         yield _tool(plan, "residualize_edges", residual)
         for name in ("reference_auroc", "degree_null", "circularity"):
             yield _tool(plan, name, object, why)
@@ -326,10 +331,14 @@ def _on_references(adata: AnnData, plan: _Plan, min_targets: int, gene_symbols: 
             "gene_symbols": better_named(adata, frame, gene_symbols),
         }
         boot = {"n_boot": plan.n_boot}
-        null = {"n_null": plan.n_null, "n_label": plan.n_null, "n_jobs": plan.n_jobs, "show_progress_bar": False}
+        null = plan.fits | {"n_null": plan.n_null, "n_label": plan.n_null}
         unknown = "" if tells_modes(frame) else f"{name} does not say which pairs activate and which repress"
         runs: list[tuple[Callable[..., object], dict[str, Any], str]] = [
-            (tl.residualize_edges, boot | {"n_seeds": plan.n_seeds, "n_jobs": plan.n_jobs}, ""),
+            (
+                tl.residualize_edges,
+                boot | {"n_seeds": plan.n_seeds, "n_jobs": plan.n_jobs, "show_progress_bar": False},
+                "",
+            ),
             (tl.reference_auroc, boot, ""),
             (tl.degree_null, null, ""),
             (tl.circularity, boot, unknown),

@@ -342,7 +342,8 @@ class _Curve:
     def _residuals(self, data: AnnData, read: dict[str, Turned]) -> dict[str, Turned]:
         residualize_edges(
             data, edges=list(read), residualizers=self._residualizers, pair_folds=False, n_seeds=1, n_boot=1,
-            n_jobs=self._rules.n_jobs, allow_different_cells=True, key_added=SCORES, rng=self._rules.seed,
+            n_jobs=self._rules.n_jobs, allow_different_cells=True, show_progress_bar=False, key_added=SCORES,
+            rng=self._rules.seed,
         )  # fmt: skip
         summary = data.uns[SCORES]["summary"]
         stored = summary[(summary["variant"] == "magnitude") & (summary["edges_key"] != "")]
