@@ -63,6 +63,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     (DEGREE, {"degree/pooled": {"p_raw": 0.3, "statistic": 0.6}}, "inconclusive"),
     (DEGREE, {"degree/pooled": {"p_raw": 0.999, "statistic": -3.0}}, "contradicted"),
     (DEGREE, {"degree/pooled": {"status": "null_not_mixed"}}, "inconclusive"),
+    (DEGREE, {"degree/pooled": {"baseline_value": 4.5}}, "inconclusive"),  # co-detection has as much
     (CIRCULAR, {"known_mode/pooled": {"ci_low": -0.06, "ci_high": -0.02}}, "contradicted"),
     (CIRCULAR, {"known_mode/pooled": EQUAL | {"ci_low": -0.01}}, "supported"),
     (CIRCULAR, {"known_mode/pooled": {"ci_low": -0.06, "ci_high": 0.02}}, "inconclusive"),

@@ -208,11 +208,17 @@ def _retained(rows: Rows) -> dict[str, Any]:
 
 
 def _above_null(piece: Piece) -> tuple[Verdict, str]:
-    """One-sided: a null is never shown, and the other side contradicts by its z alone."""
+    """
+    One-sided: a null is never shown, and the other side contradicts by its z alone.
+
+    An excess that a score without any model has as well, under the same networks, shows nothing of the edges.
+    """
     symbol, p = _significance(piece)
-    z = float(piece["statistic"])
+    z, other = float(piece["statistic"]), float(piece["baseline_value"])
     told = f"{piece.name} z {decimal(z, 2)} ({equals(symbol, p)})"
     if p < ALPHA and z > 0:
+        if other >= z:
+            return "inconclusive", f"{told}, no more than {piece['baseline_name']} (z {decimal(other, 2)})"
         return "supported", told
     return "contradicted" if z < -1.96 else "inconclusive", told
 
