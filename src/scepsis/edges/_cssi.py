@@ -18,8 +18,6 @@ Aggregation = Literal[
 AGGREGATIONS: tuple[Aggregation, ...] = get_args(Aggregation)
 #: Aggregations that compare a stratum with all cells together.
 NEED_POOLED: tuple[Aggregation, ...] = ("deviation", "weighted_deviation")
-#: Aggregations that cannot be negative, whatever the networks are.
-SPREADS: tuple[Aggregation, ...] = ("range", "std", "deviation", "weighted_deviation", "rank")
 #: The largest correlation that is kept apart from 1, whose Fisher transform is infinite.
 BELOW_ONE = float(np.nextafter(np.float32(1), np.float32(0)))
 #: Rows that a median is taken over at a time.

@@ -10,6 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
@@ -122,3 +123,18 @@ def spread(values: Sequence[float], gap: float) -> list[float]:
     for index, position in zip(order, placed, strict=True):
         result[int(index)] = position
     return result
+
+
+def predictor_axes(ax: Axes, rows: pd.DataFrame, *, of: str, numbers: str) -> Line2D:
+    """Dress axes with one row for each predictor, AUROCs along x, and give the line at chance."""
+    chance = ax.axvline(0.5, color=INK, linestyle=(0, (4, 3)), linewidth=1, zorder=1, label="chance")
+    ax.set_yticks(rows["y"].to_numpy(), [str(name) for name in rows["predictor"]])
+    top = float(rows["y"].min()) - 0.7
+    ax.set_ylim(float(rows["y"].max()) + 0.7, top)
+    low, high = ax.get_xlim()
+    ax.set_xlim(max(low, -0.02), min(high, 1.02))
+    ax.set_xlabel(of)
+    ax.text(1.02, top, numbers, transform=ax.get_yaxis_transform(), color=INK, fontsize=SMALL, va="center")
+    ax.tick_params(axis="y", length=0)
+    bare(ax)
+    return chance

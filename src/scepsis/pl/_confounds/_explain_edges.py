@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 MAKER = "scepsis.tl.explain_edges(adata)"
 WIDTH = 0.38
-WORDS = {"value": "edges", "rank": "ranks of edges", "signed": "signed edges", "signed_rank": "ranks of signed edges"}
 #: Rows between two sets of edges.
 GAP = 0.6
 

@@ -13,12 +13,12 @@ from scepsis.pl._style import (
     INK,
     SMALL,
     axes_or_new,
-    bare,
     jitter,
     kind_order,
     line_handle,
     look,
     marker_handle,
+    predictor_axes,
     rows_height,
 )
 
@@ -143,16 +143,7 @@ def _row(ax: Axes, row: pd.Series[Any], units: pd.DataFrame, mean: float) -> Non
 def _finish(ax: Axes, rows: pd.DataFrame, *, has_units: bool) -> None:
     from matplotlib.lines import Line2D
 
-    chance = ax.axvline(0.5, color=INK, linestyle=(0, (4, 3)), linewidth=1, zorder=1, label="chance")
-    ax.set_yticks(rows["y"].to_numpy(), [str(name) for name in rows["predictor"]])
-    top = float(rows["y"].min()) - 0.7
-    ax.set_ylim(float(rows["y"].max()) + 0.7, top)
-    low, high = ax.get_xlim()
-    ax.set_xlim(max(low, -0.02), min(high, 1.02))
-    ax.set_xlabel("AUROC of listed pairs against others")
-    ax.text(1.02, top, "all pairs", transform=ax.get_yaxis_transform(), color=INK, fontsize=SMALL, va="center")
-    ax.tick_params(axis="y", length=0)
-    bare(ax)
+    chance = predictor_axes(ax, rows, of="AUROC of listed pairs against others", numbers="all pairs")
     handles = [marker_handle(look(kind)) for kind in kind_order(rows["kind"].astype(str))]
     if np.isfinite(rows["ci_low"].to_numpy(dtype=float)).any():
         handles.append(line_handle("95 % interval, all pairs", linewidth=2))
