@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,7 +32,7 @@ from worlds import BASE, SIZES, STRENGTHS, WIRING, make_world
 import scepsis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 HERE = Path(__file__).parent
 COLUMNS = [
@@ -108,9 +109,8 @@ def run(path: Path, wanted: list[Screen], jobs: int, prepare: Callable[[], objec
     fresh.replace(path)  # without the rest of a screen that was cut off
     done = set(rows[UNIT].itertuples(index=False, name=None))
     left = [screen for screen in wanted if screen.key not in done]
-    for name in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
-        os.environ[f"{name}_NUM_THREADS"] = "1"  # of the processes, which start from nothing
     with (
+        _one_thread_for_children(),
         ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=prepare) as pool,
         path.open("a") as file,
     ):
@@ -118,6 +118,22 @@ def run(path: Path, wanted: list[Screen], jobs: int, prepare: Callable[[], objec
         for task in tqdm(as_completed(tasks), total=len(left), unit="screen"):
             file.write(task.result().to_csv(index=False, header=False))
             file.flush()
+
+
+@contextmanager
+def _one_thread_for_children() -> Iterator[None]:
+    """Have processes started meanwhile use one thread each, and leave this one's environment as it was found."""
+    names = [f"{name}_NUM_THREADS" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")]
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from itertools import pairwise
 from typing import TYPE_CHECKING, Self
@@ -136,16 +137,22 @@ def test_file_cut_anywhere_gives_whole_screens_and_is_gone_on_with(
         n_lines = max(sum(end <= cut for end in ends) - 2, 0)  # but for the header
         assert len(run.read(path)) == n_lines // 2 * 2
     path.write_bytes(text[: ends[4] + 5])
-    asked = []
+    asked, threads = [], []
     monkeypatch.setattr(run, "ProcessPoolExecutor", _InThisProcess)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
 
     def judged(screen: run.Screen) -> pd.DataFrame:
         asked.append(screen.seed)
+        threads.append(os.environ["NUMBA_NUM_THREADS"])
         return _frame([_row(screen.world, screen.seed, edges, passed=True) for edges in ("true_4", "random")])
 
     monkeypatch.setattr(run, "judged", judged)
     run.run(path, run.screens("rates", range(3), ["along"], [worlds.BASE]), jobs=1)
     assert asked == [1, 2]
+    assert threads == ["1", "1"]
+    assert os.environ["NUMBA_NUM_THREADS"] == "2"  # numba refuses another number once its threads have been started
+    assert "MKL_NUM_THREADS" not in os.environ
     assert sorted(run.read(path)["seed"]) == [0, 0, 1, 1, 2, 2]
 
 
