@@ -10,6 +10,7 @@ from ._decision._correct_tests import correct_tests
 from ._decision._plan import plan
 from ._decision._verdict import verdict
 from ._edges._attention_edges import attention_edges
+from ._edges._baseline_edges import baseline_edges
 from ._edges._correlation_edges import correlation_edges
 from ._edges._value_weighted_edges import value_weighted_edges
 from ._response._perturbation_auroc import perturbation_auroc
@@ -26,6 +27,7 @@ from ._states._scaling_curve import scaling_curve
 __all__ = [
     "attention_edges",
     "audit",
+    "baseline_edges",
     "circularity",
     "correct_tests",
     "correlation_edges",
