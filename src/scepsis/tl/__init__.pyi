@@ -5,6 +5,7 @@ from ._confounds._incremental_value import incremental_value
 from ._confounds._matched_evaluation import matched_evaluation
 from ._confounds._reference_auroc import reference_auroc
 from ._confounds._residualize_edges import residualize_edges
+from ._contexts._cross_context import cross_context
 from ._decision._audit import audit
 from ._decision._correct_tests import correct_tests
 from ._decision._plan import plan
@@ -31,6 +32,7 @@ __all__ = [
     "circularity",
     "correct_tests",
     "correlation_edges",
+    "cross_context",
     "cssi",
     "cssi_null",
     "cssi_scan",
