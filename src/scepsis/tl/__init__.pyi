@@ -5,6 +5,7 @@ from ._confounds._incremental_value import incremental_value
 from ._confounds._matched_evaluation import matched_evaluation
 from ._confounds._reference_auroc import reference_auroc
 from ._confounds._residualize_edges import residualize_edges
+from ._contexts._compare_models import compare_models
 from ._contexts._cross_context import cross_context
 from ._decision._audit import audit
 from ._decision._correct_tests import correct_tests
@@ -30,6 +31,7 @@ __all__ = [
     "audit",
     "baseline_edges",
     "circularity",
+    "compare_models",
     "correct_tests",
     "correlation_edges",
     "cross_context",
