@@ -4,6 +4,8 @@ from ._confounds._incremental_value import incremental_value
 from ._confounds._matched_evaluation import matched_evaluation
 from ._confounds._reference_auroc import reference_auroc
 from ._confounds._residualize_edges import residualize_edges
+from ._contexts._compare_models import compare_models
+from ._contexts._cross_context import cross_context
 from ._decision._verdict import verdict
 from ._edges._attention_edges import attention_edges
 from ._response._perturbation_auroc import perturbation_auroc
@@ -19,6 +21,8 @@ from ._states._scaling_curve import scaling_curve
 
 __all__ = [
     "attention_edges",
+    "compare_models",
+    "cross_context",
     "cssi",
     "cssi_scan",
     "degree_null",

@@ -5,11 +5,14 @@ from ._confounds._incremental_value import incremental_value
 from ._confounds._matched_evaluation import matched_evaluation
 from ._confounds._reference_auroc import reference_auroc
 from ._confounds._residualize_edges import residualize_edges
+from ._contexts._compare_models import compare_models
+from ._contexts._cross_context import cross_context
 from ._decision._audit import audit
 from ._decision._correct_tests import correct_tests
 from ._decision._plan import plan
 from ._decision._verdict import verdict
 from ._edges._attention_edges import attention_edges
+from ._edges._baseline_edges import baseline_edges
 from ._edges._correlation_edges import correlation_edges
 from ._edges._value_weighted_edges import value_weighted_edges
 from ._response._perturbation_auroc import perturbation_auroc
@@ -26,9 +29,12 @@ from ._states._scaling_curve import scaling_curve
 __all__ = [
     "attention_edges",
     "audit",
+    "baseline_edges",
     "circularity",
+    "compare_models",
     "correct_tests",
     "correlation_edges",
+    "cross_context",
     "cssi",
     "cssi_null",
     "cssi_scan",
