@@ -1,3 +1,4 @@
+from ._biology._characterize_layers import characterize_layers
 from ._confounds._circularity import circularity
 from ._confounds._degree_null import degree_null
 from ._confounds._explain_edges import explain_edges
@@ -26,6 +27,7 @@ from ._states._scaling_curve import scaling_curve
 __all__ = [
     "attention_edges",
     "audit",
+    "characterize_layers",
     "circularity",
     "correct_tests",
     "correlation_edges",
