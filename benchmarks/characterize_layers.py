@@ -39,7 +39,7 @@ def layers(n_genes: int, n_layers: int, seed: int = 0) -> ad.AnnData:
     adata = ad.AnnData(np.zeros((1, n_genes), dtype=np.float32), var=var)
     keys = [*(f"attention_L{layer}" for layer in range(n_layers)), "spearman"]
     for number, key in enumerate(keys):
-        values = rng.normal(size=(n_genes, n_genes)) + 0.05 * number * height
+        values = np.exp(rng.normal(size=(n_genes, n_genes)) + 0.05 * number * height)
         np.fill_diagonal(values, np.nan)
         adata.varp[key] = values.astype(np.float32)
     return adata

@@ -83,7 +83,7 @@ def _standardised(values: FloatArray, valid: BoolArray, *, ranks: bool) -> Float
     return result
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _along(
     weights: NDArray[np.float64],
     row: NDArray[np.int32],

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numba
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from scepsis._core._types import BoolArray, IntArray
     from scepsis.stats._pair_space import PairSpace
 
@@ -54,16 +57,28 @@ def permuted_hits(
     first = np.flatnonzero(rows | columns) if space.dyadic else np.flatnonzero(rows)
     second = np.flatnonzero(columns)
     pairs = np.concatenate(tops) if tops else np.arange(0)
-    ends = np.cumsum([len(top) for top in tops])
+    ends = np.cumsum([len(top) for top in tops], dtype=np.int64)
     row, column = space.row[pairs], space.column[pairs]
-    hits = np.empty((n_null, len(tops)), dtype=np.int64)
+    hits = np.zeros((n_null, len(tops)), dtype=np.int64)
     of_row, of_column = np.arange(space.shape[0]), np.arange(space.shape[1])
     for draw in range(n_null):
         of_row[first] = rng.permutation(first)
-        if space.dyadic:
-            found = listed[of_row[row], of_row[column]]
-        else:
+        if not space.dyadic:
             of_column[second] = rng.permutation(second)
-            found = listed[of_row[row], of_column[column]]
-        hits[draw] = np.diff(np.concatenate([[0], np.cumsum(found)])[np.concatenate([[0], ends])])
+        _count(listed, of_row[row], of_row[column] if space.dyadic else of_column[column], ends, hits[draw])
     return hits
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(
+    listed: NDArray[np.bool_],
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    hits: NDArray[np.int64],
+) -> None:
+    pair = 0
+    for top in range(len(ends)):
+        while pair < ends[top]:
+            hits[top] += listed[row[pair], column[pair]]
+            pair += 1

@@ -9,6 +9,7 @@ look-up in a table with an entry for every distinct score.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numba
@@ -17,6 +18,8 @@ import numpy as np
 from scepsis.stats._influence import variance_of_sums
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from scepsis._core._types import BoolArray, FloatArray, IntArray
@@ -50,7 +53,7 @@ class PairSpace:
         places: IntArray = self.row.astype(np.int64) * self.shape[1] + self.column
         return places
 
-    @property
+    @cached_property
     def took_part(self) -> tuple[BoolArray, BoolArray]:
         """Rows and columns that any pair is in."""
         rows, columns = (np.zeros(size, dtype=bool) for size in self.shape)
@@ -109,7 +112,7 @@ class Ranks:
         return above
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _number(packed: NDArray[np.int64], step: NDArray[np.int32], bounds: NDArray[np.int64]) -> int:
     """Number the distinct scores of sorted, packed ones; tell every pair which it has, and where each begins."""
     current = -1
@@ -123,42 +126,45 @@ def _number(packed: NDArray[np.int64], step: NDArray[np.int32], bounds: NDArray[
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How the positives stand among all pairs of one score."""
+class Standings:
+    """How several sets of positives stand among all pairs of one score."""
 
-    auroc: float
-    n_pos: int
-    n_neg: int
-    #: Influence on the AUROC of a positive, and of a negative, with each of the distinct scores.
-    of_positive: FloatArray
-    of_negative: FloatArray
+    auroc: FloatArray
+    #: Distinct scores x sets: influence on the AUROC of a negative with that score.
+    of_negative: NDArray[np.float32]
+    #: The same for every positive of each set.
+    of_positives: list[FloatArray]
 
     @classmethod
-    def of(cls, ranks: Ranks, positives: IntArray) -> Standing:
+    def of(cls, ranks: Ranks, sets: Sequence[IntArray]) -> Standings:
         r"""
-        Rank `positives`, positions of pairs, against all others; ties count one half.
+        Rank the positives of each set, positions of pairs, against all other pairs; ties count one half.
 
         The influence is DeLong's: :math:`\sqrt{n/(n-1)}\,(V - \mathrm{AUROC})/n`, with V the share of the other
         class on the right side of the pair and n the size of its own class.
         """
         n_steps = len(ranks.bounds) - 1
-        n_pos, n_neg = len(positives), len(ranks.step) - len(positives)
-        if not n_pos or not n_neg:
-            nothing = np.zeros(n_steps)
-            return cls(np.nan, n_pos, n_neg, nothing, nothing)
-        own = np.bincount(ranks.step[positives], minlength=n_steps)
-        before = np.cumsum(own) - own
-        others = np.diff(ranks.bounds) - own
-        wins = ranks.bounds[:-1] - before + others / 2  # negatives below a positive
-        losses = before + own / 2  # positives below a negative
-        auroc = float(own @ wins) / (n_pos * n_neg)
-        of_positive = _weight(n_pos) * (wins / n_neg - auroc)
-        of_negative = _weight(n_neg) * (1 - losses / n_pos - auroc)
-        return cls(auroc, n_pos, n_neg, of_positive, of_negative)
+        auroc, of_positives = np.full(len(sets), np.nan), []
+        of_negative = np.zeros((n_steps, len(sets)), dtype=np.float32)
+        for index, positives in enumerate(sets):
+            n_pos, n_neg = len(positives), len(ranks.step) - len(positives)
+            if not n_pos or not n_neg:
+                of_positives.append(np.zeros(n_pos))
+                continue
+            at = ranks.step[positives]
+            own = np.bincount(at, minlength=n_steps).astype(np.int32)
+            wins = np.empty(n_pos)
+            _wins(at, np.cumsum(own) - own, own, ranks.bounds, wins)
+            area = auroc[index] = float(wins.sum()) / (n_pos * n_neg)
+            of_positives.append(_weight(n_pos) * (wins / n_neg - area))
+            _losses(own, _weight(n_neg) * (1 - area), _weight(n_neg) / n_pos, of_negative[:, index])
+        return cls(auroc, of_negative, of_positives)
 
-    def influence(self, ranks: Ranks, listed: BoolArray) -> FloatArray:
-        """Influence of every pair."""
-        result: FloatArray = np.where(listed, self.of_positive[ranks.step], self.of_negative[ranks.step])
+    def influence(self, ranks: Ranks, sets: Sequence[IntArray]) -> NDArray[np.float32]:
+        """Influence of every pair, pairs x sets."""
+        result = self.of_negative[ranks.step]
+        for index, (positives, own) in enumerate(zip(sets, self.of_positives, strict=True)):
+            result[positives, index] = own
         return result
 
 
@@ -166,46 +172,78 @@ def _weight(n: int) -> float:
     return float(np.sqrt(n / (n - 1)) / n) if n > 1 else 0.0
 
 
-@dataclass
-class InfluenceSums:
-    """Sums over pairs of the influence on one AUROC, and on its difference from another."""
+@numba.njit(cache=True, nogil=True)
+def _wins(
+    at: NDArray[np.int32],
+    before: NDArray[np.int64],
+    own: NDArray[np.int32],
+    bounds: NDArray[np.int64],
+    wins: NDArray[np.float64],
+) -> None:
+    """Negatives below each positive, those with the same score one half; `before` are the positives below a score."""
+    for index in range(len(at)):
+        step = at[index]
+        below = bounds[step] - before[step]
+        wins[index] = below + (bounds[step + 1] - bounds[step] - own[step]) / 2.0
 
+
+@numba.njit(cache=True, nogil=True)
+def _losses(own: NDArray[np.int32], level: float, slope: float, result: NDArray[np.float32]) -> None:
+    """Influence of a negative with each score: `level` less `slope` times the positives below it."""
+    before = 0.0
+    for step in range(len(own)):
+        result[step] = level - slope * (before + own[step] / 2.0)
+        before += own[step]
+
+
+@dataclass(frozen=True)
+class InfluenceSums:
+    """Sums over pairs of the influence on AUROCs, and on their differences from others: sets in the last axis."""
+
+    #: Two (AUROC, difference) x rows x sets; x columns x sets; of squares, x sets.
     by_row: FloatArray
     by_column: FloatArray
-    of_pairs: float
-    difference_by_row: FloatArray
-    difference_by_column: FloatArray
-    difference_of_pairs: float
+    of_pairs: FloatArray
+
+    def of(self, index: int, *, difference: bool) -> tuple[FloatArray, FloatArray, float]:
+        """Those of one set."""
+        which = int(difference)
+        return self.by_row[which, :, index], self.by_column[which, :, index], float(self.of_pairs[which, index])
 
 
 def influence_sums(
-    space: PairSpace, ranks: Ranks, listed: BoolArray, standing: Standing, base: FloatArray, slope: FloatArray,
+    space: PairSpace,
+    ranks: Ranks,
+    standings: Standings,
+    sets: Sequence[IntArray],
+    base: NDArray[np.float32],
+    slope: NDArray[np.float32],
     weight: float,
-) -> InfluenceSums:  # fmt: skip
+) -> InfluenceSums:
     """
-    Sum the influence of every pair by row and by column, in one pass over the pairs.
+    Sum the influence of every pair by row and by column, for all sets in one pass over the pairs.
 
-    `base` is the influence of every pair on the AUROC of what is compared with; `slope` is added `weight` times the
-    influence, so that several scores make up the influence on a weighted sum of their AUROCs.
+    `base`, pairs x sets, is the influence on the AUROCs that are compared with. `weight` times the influence is added
+    to `slope`, pairs x sets (which has no pairs when it is not wanted): scores after each other make it the influence
+    on a weighted sum of their AUROCs.
     """
     n_rows, n_columns = space.shape
-    sums = np.zeros((2, n_rows)), np.zeros((2, n_columns)), np.zeros(2)
-    _sum(
-        ranks.step, space.row, space.column, listed, standing.of_positive, standing.of_negative, base, slope,
-        weight, *sums,
-    )  # fmt: skip
-    by_row, by_column, of_pairs = sums
-    return InfluenceSums(by_row[0], by_column[0], float(of_pairs[0]), by_row[1], by_column[1], float(of_pairs[1]))
+    sums = np.zeros((2, n_rows, len(sets))), np.zeros((2, n_columns, len(sets))), np.zeros((2, len(sets)))
+    _sum(ranks.step, space.row, space.column, standings.of_negative, base, slope, weight, *sums)
+    for index, (positives, own) in enumerate(zip(sets, standings.of_positives, strict=True)):
+        others = standings.of_negative[ranks.step[positives], index]
+        _exchange(
+            positives, own, others, space.row, space.column, base, slope, weight, index, *sums
+        )  # a positive was counted as if it were a negative
+    return InfluenceSums(*sums)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _sum(  # noqa: PLR0913 - a loop over arrays
+@numba.njit(cache=True, nogil=True)
+def _sum(
     step: NDArray[np.int32],
     row: NDArray[np.int32],
     column: NDArray[np.int32],
-    listed: NDArray[np.bool_],
-    of_positive: NDArray[np.float64],
-    of_negative: NDArray[np.float64],
+    of_negative: NDArray[np.float32],
     base: NDArray[np.float32],
     slope: NDArray[np.float32],
     weight: float,
@@ -213,16 +251,49 @@ def _sum(  # noqa: PLR0913 - a loop over arrays
     by_column: NDArray[np.float64],
     of_pairs: NDArray[np.float64],
 ) -> None:
+    wanted = len(slope) > 0
     for pair in range(len(step)):
-        value = of_positive[step[pair]] if listed[pair] else of_negative[step[pair]]
-        difference = value - base[pair]
-        slope[pair] += np.float32(weight * value)
-        by_row[0, row[pair]] += value
-        by_column[0, column[pair]] += value
-        of_pairs[0] += value * value
-        by_row[1, row[pair]] += difference
-        by_column[1, column[pair]] += difference
-        of_pairs[1] += difference * difference
+        i, j, s = row[pair], column[pair], step[pair]
+        for index in range(of_negative.shape[1]):
+            value = np.float64(of_negative[s, index])
+            difference = value - base[pair, index]
+            by_row[0, i, index] += value
+            by_column[0, j, index] += value
+            of_pairs[0, index] += value * value
+            by_row[1, i, index] += difference
+            by_column[1, j, index] += difference
+            of_pairs[1, index] += difference * difference
+            if wanted:
+                slope[pair, index] += np.float32(weight * value)
+
+
+@numba.njit(cache=True, nogil=True)
+def _exchange(
+    positives: NDArray[np.int64],
+    own: NDArray[np.float64],
+    others: NDArray[np.float32],
+    row: NDArray[np.int32],
+    column: NDArray[np.int32],
+    base: NDArray[np.float32],
+    slope: NDArray[np.float32],
+    weight: float,
+    index: int,
+    by_row: NDArray[np.float64],
+    by_column: NDArray[np.float64],
+    of_pairs: NDArray[np.float64],
+) -> None:
+    wanted = len(slope) > 0
+    for number in range(len(positives)):
+        pair = positives[number]
+        i, j = row[pair], column[pair]
+        new, old, compared = own[number], np.float64(others[number]), np.float64(base[pair, index])
+        for which in range(2):
+            by_row[which, i, index] += new - old
+            by_column[which, j, index] += new - old
+        of_pairs[0, index] += new * new - old * old
+        of_pairs[1, index] += (new - compared) ** 2 - (old - compared) ** 2
+        if wanted:
+            slope[pair, index] += np.float32(weight * (new - old))
 
 
 def sums_of(space: PairSpace, influence: FloatArray) -> tuple[FloatArray, FloatArray, float]:

@@ -13,11 +13,13 @@ from scepsis._core._rng import child
 from scepsis.stats._depth import slope_weights
 from scepsis.stats._equivalence import equivalence, minimum_detectable
 from scepsis.stats._intervals import t_interval
-from scepsis.stats._pair_space import PairSpace, Ranks, Standing, influence_sums, sums_of
+from scepsis.stats._pair_space import PairSpace, Ranks, Standings, influence_sums, sums_of
 from scepsis.stats._partial import balanced_sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
     from scepsis._core._edge_sets import Kind
     from scepsis._core._references import Reference, References
@@ -91,8 +93,6 @@ class OnReference:
     #: Pairs that partial correlations are taken over.
     sample: IntArray
     status: str
-    base: FloatArray
-    slopes: dict[str, FloatArray] = field(default_factory=dict)
     cells: dict[str, Cell] = field(default_factory=dict)
     trends: dict[str, Estimate] = field(default_factory=dict)
     #: Scores of the sampled pairs.
@@ -153,31 +153,75 @@ def score_layers(
     """Rank the pairs by every predictor and score them on every reference; `versus` comes first."""
     studies = _studies(found, max_pairs, min_units, seed)
     spaces = {id(one.space): one.space for one in studies}
+    lots = [
+        _Lot(space, own, versus=versus, margin=margin, top=top)
+        for key, space in spaces.items()
+        if (own := [one for one in studies if id(one.space) == key and one.runs])
+    ]
+    curves = curves_of(predictors)
     weights = {
         one.name: float(weight)
-        for layers in curves_of(predictors).values()
+        for layers in curves.values()
         for one, weight in zip(layers, slope_weights(np.array([one.layer for one in layers])), strict=True)
     }
     for one in sorted(predictors, key=lambda item: item.name != versus):
         matrix = found.matrix(found.sets[one.position]) if one.position >= 0 else None
-        for key, space in spaces.items():
-            own = [study for study in studies if id(study.space) == key and study.runs]
-            if not own:
-                continue
-            scores = _scores(found, one, matrix, space, own[0].reference)
-            ranks = Ranks.of(scores)
-            for study in own:
-                _score(study, one, scores, ranks, weights.get(one.name, 0.0), versus, margin)
-                if one.is_edges:
-                    study.tops[one.name] = ranks.top(top)
+        for lot in lots:
+            if one.position >= 0 or one.name.endswith("_product") == lot.space.dyadic:
+                lot.score(one, _scores(found, one, matrix, lot), weights.get(one.name, 0.0))
         advance(1)
-    for study in studies:
-        for name, slope in study.slopes.items():
-            value = sum(weights[one.name] * study.cells[one.name].auroc.value for one in curves_of(predictors)[name])
-            sums = sums_of(study.space, slope.astype(np.float64))
-            study.trends[name] = study.estimate(value, sums) if study.status == "ok" else Estimate(value)
-        study.slopes.clear()
+    for lot in lots:
+        lot.slope(curves, weights)
     return studies
+
+
+class _Lot:
+    """References of the same pairs, which are ranked once for all of them."""
+
+    def __init__(self, space: PairSpace, studies: list[OnReference], *, versus: str, margin: float, top: int) -> None:
+        self.space, self.studies = space, studies
+        self._versus, self._margin, self._top = versus, margin, top
+        self._sets = [study.positives for study in studies]
+        #: Pairs x references: influence on the AUROC of `versus`, and on the slope of each curve.
+        self._base = np.zeros((space.n, len(studies)), dtype=np.float32)
+        self._slopes: dict[str, NDArray[np.float32]] = {}
+
+    def score(self, one: Predictor, scores: FloatArray, weight: float) -> None:
+        """Enter a score into every study; `weight` is that of its layer in the slope."""
+        ranks = Ranks.of(scores)
+        standings = Standings.of(ranks, self._sets)
+        slope = self._base[:0]
+        if weight:
+            slope = self._slopes.setdefault(one.curve, np.zeros_like(self._base))
+        sums = influence_sums(self.space, ranks, standings, self._sets, self._base, slope, weight)
+        if one.name == self._versus:
+            self._base = standings.influence(ranks, self._sets)
+        top = ranks.top(self._top) if one.is_edges else np.arange(0)
+        for index, study in enumerate(self.studies):
+            area = float(standings.auroc[index])
+            auroc, difference = Estimate(area), Estimate()
+            if study.status == "ok" and not ranks.constant:
+                around = study.estimate(area - 0.5, sums.of(index, difference=False))
+                low, high = max(around.low + 0.5, 0.0), min(around.high + 0.5, 1.0)
+                auroc = Estimate(area, low, high, around.p_value, around.detectable)
+            if one.name != self._versus:
+                gap = area - study.cells[self._versus].auroc.value
+                difference = Estimate(gap)
+                if study.status == "ok":
+                    difference = study.estimate(gap, sums.of(index, difference=True), self._margin)
+            study.cells[one.name] = Cell(auroc, ranks.constant, difference)
+            if one.is_edges:
+                study.tops[one.name] = top
+            if one.is_edges or one.name == self._versus:
+                study.sampled[one.name] = scores[study.sample]
+
+    def slope(self, curves: dict[str, list[Predictor]], weights: dict[str, float]) -> None:
+        """Enter the slope over layers of every curve into every study."""
+        for name, influence in self._slopes.items():
+            for index, study in enumerate(self.studies):
+                value = sum(weights[one.name] * study.cells[one.name].auroc.value for one in curves[name])
+                sums = sums_of(self.space, influence[:, index].astype(np.float64))
+                study.trends[name] = study.estimate(value, sums) if study.status == "ok" else Estimate(value)
 
 
 def _studies(found: References, max_pairs: int, min_units: int, seed: int) -> list[OnReference]:
@@ -193,8 +237,7 @@ def _studies(found: References, max_pairs: int, min_units: int, seed: int) -> li
         listed = reference.listed[reference.candidate]
         positives = np.flatnonzero(listed)
         sample = balanced_sample(listed, max_pairs, child(seed, "characterize_layers", "sample", reference.name))
-        base = np.zeros(space.n, dtype=np.float32)
-        study = OnReference(reference, space, listed, positives, sample, "ok", base)
+        study = OnReference(reference, space, listed, positives, sample, "ok")
         if not len(positives):
             study.status = "no_positives"
         elif len(positives) == space.n:
@@ -205,10 +248,9 @@ def _studies(found: References, max_pairs: int, min_units: int, seed: int) -> li
     return result
 
 
-def _scores(
-    found: References, one: Predictor, matrix: FloatArray | None, space: PairSpace, reference: Reference
-) -> FloatArray:
+def _scores(found: References, one: Predictor, matrix: FloatArray | None, lot: _Lot) -> FloatArray:
     """Scores of the pairs of a space: of edges the mean of both directions where pairs have none."""
+    space = lot.space
     if matrix is None:
         values = found.features[:, FEATURES.index(one.name.removesuffix("_product"))]
         if space.dyadic:
@@ -218,38 +260,11 @@ def _scores(
         scores = matrix.take(space.places)
         scores += matrix.take(space.column.astype(np.int64) * space.shape[1] + space.row)
         scores /= 2
-        return scores
-    return np.asarray(matrix[reference.sources].take(space.places))
+        return np.asarray(scores)
+    return np.asarray(matrix[lot.studies[0].reference.sources].take(space.places))
 
 
 def feature_predictors(dyadic: bool) -> list[Predictor]:
     """Features of the target, or their products where pairs have no direction."""
     names = [f"{name}_product" for name in FEATURES] if dyadic else list(FEATURES)
     return [Predictor(name, "baseline", name, -1) for name in names]
-
-
-def _score(
-    study: OnReference, one: Predictor, scores: FloatArray, ranks: Ranks, weight: float, versus: str, margin: float,
-) -> None:  # fmt: skip
-    """Enter a score into a study."""
-    if one.position < 0 and one.name.endswith("_product") != study.space.dyadic:
-        return
-    standing = Standing.of(ranks, study.positives)
-    slope = np.zeros(study.space.n, dtype=np.float32) if not weight else study.slopes.setdefault(
-        one.curve, np.zeros(study.space.n, dtype=np.float32)
-    )
-    sums = influence_sums(study.space, ranks, study.listed, standing, study.base, slope, weight)
-    auroc, difference = Estimate(standing.auroc), Estimate()
-    if study.status == "ok" and not ranks.constant:
-        around = study.estimate(standing.auroc - 0.5, (sums.by_row, sums.by_column, sums.of_pairs))
-        low, high = max(around.low + 0.5, 0.0), min(around.high + 0.5, 1.0)
-        auroc = Estimate(standing.auroc, low, high, around.p_value, around.detectable)
-    if one.name == versus:
-        study.base = standing.influence(ranks, study.listed).astype(np.float32)
-    else:
-        gap = standing.auroc - study.cells[versus].auroc.value
-        parts = sums.difference_by_row, sums.difference_by_column, sums.difference_of_pairs
-        difference = study.estimate(gap, parts, margin) if study.status == "ok" else Estimate(gap)
-    study.cells[one.name] = Cell(auroc, ranks.constant, difference)
-    if one.is_edges or one.name == versus:
-        study.sampled[one.name] = scores[study.sample]
