@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -85,9 +85,10 @@ def read_references(  # noqa: PLR0913 - everything that says how a reference is 
     min_targets: int = 3,
     gene_symbols: str | None = None,
     allow_different_cells: bool = False,
+    allow_none: bool = False,
 ) -> References:
     """Read edges, gene features and references; raises what the readers of each raise."""
-    given = _named(references, kinds)
+    given = {} if references is None and allow_none else _named(references, kinds)
     sets = gather_edges(adata, edges, companions=False).sets
     if versus not in {one.name for one in sets}:
         sets = sets + gather_edges(adata, versus, companions=False).sets
@@ -170,8 +171,3 @@ def _over(name: str, kind: Any, network: Network, valid: BoolArray, min_targets:
     if network.universe == "regulators":
         kept = np.flatnonzero(listed.sum(axis=1) >= min_targets)
     return Reference(name, kind, network, kept, listed[kept], candidate[kept])
-
-
-def as_control(one: EdgeSet) -> EdgeSet:
-    """The same set as one with random weights."""
-    return replace(one, kind="control")

@@ -1,4 +1,6 @@
+from ._biology._attention_vs_coexpression import attention_vs_coexpression
 from ._biology._characterize_layers import characterize_layers
+from ._biology._tf_profile import tf_profile
 from ._confounds._circularity import circularity
 from ._confounds._degree_null import degree_null
 from ._confounds._explain_edges import explain_edges
@@ -26,6 +28,7 @@ from ._states._scaling_curve import scaling_curve
 
 __all__ = [
     "attention_edges",
+    "attention_vs_coexpression",
     "audit",
     "characterize_layers",
     "circularity",
@@ -48,6 +51,7 @@ __all__ = [
     "select_layer",
     "sensitivity_scan",
     "specification_curve",
+    "tf_profile",
     "value_weighted_edges",
     "verdict",
 ]
