@@ -44,7 +44,10 @@ def regulator_tests(
     enough = int(several.sum()) >= min_regulators
     for subset in SUBSETS:
         own = frame[several & frame["auroc"].notna()] if subset == "several_targets" else frame[frame["auroc"].notna()]
-        classes = list(dict.fromkeys(name for name in own["tf_class"] if name))
+        classes = list(dict.fromkeys(own["tf_class"]))
+        if len(classes) == 2 and "" not in classes:
+            classes.pop()  # what the rest is of the first
+        classes = [name for name in classes if name]
         found = {
             f"class/{name}": _difference(
                 own["auroc"].to_numpy(), (own["tf_class"] == name).to_numpy(), n_null,
@@ -106,8 +109,7 @@ def _correlation(first: FloatArray, second: FloatArray) -> _Found:
 
 def rows(tests: pd.DataFrame, n_pos: int) -> list[Row]:
     """Rows of the registry: tests over regulators with several targets, and those over all as descriptive."""
-    result = []
-    first = True
+    result: list[Row] = []
     for row in tests.to_dict("records"):
         kind, name = row["test"].split("/", 1)
         strict = row["subset"] == "several_targets"
@@ -132,10 +134,9 @@ def rows(tests: pd.DataFrame, n_pos: int) -> list[Row]:
                 n_units=row["n_units"],
                 null_family="permuted class labels" if of_class else "",
                 minimum_detectable=row["minimum_detectable"],
-                is_primary=strict and of_class and first,
+                is_primary=strict and of_class and not any(one.is_primary and one.edges == row["edges"] for one in result),
                 status=row["status"],
                 reason="" if strict else "regulators with a single target are among them",
             )
         )
-        first &= not (strict and of_class)
     return result
