@@ -1,3 +1,6 @@
+from ._biology._attention_vs_coexpression import attention_vs_coexpression
+from ._biology._characterize_layers import characterize_layers
+from ._biology._tf_profile import tf_profile
 from ._confounds._circularity import circularity
 from ._confounds._degree_null import degree_null
 from ._confounds._explain_edges import explain_edges
@@ -28,8 +31,10 @@ from ._states._scaling_curve import scaling_curve
 
 __all__ = [
     "attention_edges",
+    "attention_vs_coexpression",
     "audit",
     "baseline_edges",
+    "characterize_layers",
     "circularity",
     "compare_models",
     "correct_tests",
@@ -52,6 +57,7 @@ __all__ = [
     "select_layer",
     "sensitivity_scan",
     "specification_curve",
+    "tf_profile",
     "value_weighted_edges",
     "verdict",
 ]
