@@ -44,7 +44,7 @@ class Coalitions:
     @property
     def n(self) -> int:
         """Number of components."""
-        return self.members.shape[1]
+        return int(self.members.shape[1])
 
     @classmethod
     def every(cls, n: int) -> Coalitions:
@@ -72,7 +72,7 @@ class Coalitions:
 
 def n_sampled(n: int, n_permutations: int) -> int:
     """Coalitions that so many permutations pass through at most, with the single ones."""
-    return min(2**n, 2 + 2 * n + PAIR * -(-n_permutations // PAIR) * max(n - 1, 0))
+    return min(1 << n, 2 + 2 * n + PAIR * -(-n_permutations // PAIR) * max(n - 1, 0))
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,8 @@ def interactions(game: Coalitions, values: FloatArray) -> FloatArray:
     for bit in range(game.n):
         halves = mobius.reshape(-1, 2, 2**bit)
         halves[:, 1] -= halves[:, 0]
-    return np.bincount(game.members.sum(axis=1), weights=mobius, minlength=game.n + 1)
+    by_size = np.bincount(game.members.sum(axis=1), weights=mobius, minlength=game.n + 1)
+    return by_size.astype(np.float64)
 
 
 def singles(game: Coalitions, values: FloatArray, direction: Single) -> FloatArray:

@@ -1,3 +1,4 @@
+from ._causes._model_effects import model_effects
 from ._confounds._circularity import circularity
 from ._confounds._degree_null import degree_null
 from ._confounds._explain_edges import explain_edges
@@ -37,6 +38,7 @@ __all__ = [
     "explain_edges",
     "incremental_value",
     "matched_evaluation",
+    "model_effects",
     "perturbation_auroc",
     "perturbation_effects",
     "plan",
