@@ -1,3 +1,4 @@
+from ._causes._mediation import mediation
 from ._causes._model_effects import model_effects
 from ._confounds._circularity import circularity
 from ._confounds._degree_null import degree_null
@@ -38,6 +39,7 @@ __all__ = [
     "explain_edges",
     "incremental_value",
     "matched_evaluation",
+    "mediation",
     "model_effects",
     "perturbation_auroc",
     "perturbation_effects",
