@@ -139,7 +139,8 @@ def play(
     for _ in Batches(batch_size, model.device).run(examples, run):
         continue
     nobody = ~members.any(axis=1)
-    return values - values[nobody]
+    values -= values[nobody]
+    return values
 
 
 def first_differing(members: BoolArray, ablated: Ablated) -> IntArray:
@@ -175,7 +176,8 @@ class _Embedding:
 
     def _vectors(self, absent: BoolArray, lowest: int) -> FloatArray:
         hidden = self.runs.run(partial(self.ablated.of, absent), lowest)
-        return np.asarray(pool(self.model, hidden, self.runs.batch).double().cpu().numpy())
+        vectors: FloatArray = pool(self.model, hidden, self.runs.batch).double().cpu().numpy()
+        return vectors
 
 
 class _Deletion:

@@ -48,6 +48,9 @@ class Resumable:
         start = lowest if lowest in self._entered else 0
         made = intervention(start)
         with ExitStack() as stack:
+            # First, since it may run cells of its own to prove the modules that it is about to change.
+            if made is not None:
+                stack.enter_context(self.model.intervene(made))
             if start:
                 stack.enter_context(self._from(start))
             elif self._layers:
@@ -55,8 +58,6 @@ class Resumable:
             for layer in self._layers:
                 if layer > start or not start:
                     stack.callback(self._keep(layer))
-            if made is not None:
-                stack.enter_context(self.model.intervene(made))
             return self.model.forward(self.batch)
 
     def _see(self, _module: torch.nn.Module, _args: Any, output: Any) -> None:

@@ -119,13 +119,16 @@ def read_cells(
             encoded = model.tokenize(counts, match.tokens, seeds)
             tokens |= {int(row): one for row, one in zip(rows, encoded, strict=True)}
         for row in part.tolist():
-            made = _example(len(found), tokens[row], deletion)
+            made = _example(len(found), tokens[row], deletion, causal=model.causal)
             if made is not None:
                 found.append(made)
             if len(found) == n_cells:
                 return found
     where = f"run {run.name!r} of `mediation`" if run.name else "`mediation`"
-    what = "has a gene of the vocabulary" if deletion is None else "has the deleted gene and a target among its tokens"
+    what = "has a gene of the vocabulary"
+    if deletion is not None:
+        after = " after it" if model.causal else ""
+        what = f"has the deleted gene and a target{after} among its tokens"
     if not found:
         msg = f"No cell for {where} {what}."
         raise ValueError(msg)
@@ -137,15 +140,19 @@ def read_cells(
     return found
 
 
-def _example(number: int, tokens: Tokens, deletion: Deletion | None) -> Example | None:
+def _example(number: int, tokens: Tokens, deletion: Deletion | None, *, causal: bool) -> Example | None:
     from scepsis.edges._coalitions import Example
     from scepsis.models import Tokens
 
     if deletion is None:
         return Example(number, tokens) if len(tokens.ids) else None
     kept = tokens.ids != deletion.source
-    targets = tokens.ids[np.isin(tokens.ids, deletion.targets)]
-    if kept.all() or not len(targets):
+    if kept.all():
+        return None
+    # In a causal model nothing reaches what is ranked before it.
+    reached = tokens.ids[int(np.flatnonzero(~kept)[0]) :] if causal else tokens.ids
+    targets = reached[np.isin(reached, deletion.targets)]
+    if not len(targets):
         return None
     values = None if tokens.values is None else tokens.values[kept]
     return Example(number, tokens, Tokens(tokens.ids[kept], values, cut=tokens.cut), targets)
