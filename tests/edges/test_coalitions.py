@@ -19,7 +19,7 @@ from scepsis.edges._coalitions import (
 )
 from scepsis.edges._embedding import pool
 from scepsis.edges._resume import Resumable
-from scepsis.models import Intervention, Tokens
+from scepsis.models import Batch, Intervention, Tokens
 from scepsis.stats._shapley import Coalitions
 
 if TYPE_CHECKING:
@@ -38,14 +38,21 @@ def _cells(model: AttentionModel, *sizes: int, delete: bool = False) -> list[Exa
             cells.append(Example(row, tokens))
             continue
         gone = 1  # a causal model has effects on later genes only
-        without = Tokens(np.delete(tokens.ids, gone), np.delete(tokens.values, gone))
-        cells.append(Example(row, tokens, without, np.delete(tokens.ids, gone)[n // 2 :]))
+        cells.append(Example(row, tokens, gone, np.delete(tokens.ids, gone)[n // 2 :]))
     return cells
 
 
-def _hidden(model: AttentionModel, tokens: Tokens, intervention: Intervention | None) -> tuple[np.ndarray, np.ndarray]:
-    """States of the genes of one cell, and its vector; run alone."""
+def _hidden(
+    model: AttentionModel, tokens: Tokens, intervention: Intervention | None, gone: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """States of the genes of one cell, without one of them, and its vector; run alone."""
     batch = model.batch([tokens], [np.arange(len(tokens.ids))])
+    if gone is not None:  # the row of the cell as it is, less one column
+        kept = np.delete(np.arange(batch.ids.shape[1]), gone + batch.offset)
+        values = None if batch.values is None else batch.values[:, kept]
+        tokens = Tokens(np.delete(tokens.ids, gone))
+        n_tokens = [batch.n_tokens[0] - 1]
+        batch = Batch(batch.ids[:, kept], batch.positions[:, kept], n_tokens, values, batch.offset)
     if intervention is None:
         hidden = model.forward(batch)
     else:
@@ -70,12 +77,13 @@ def _expected(model: AttentionModel, cell: Example, members: np.ndarray, kind: s
         made = _takes_out(kind, np.flatnonzero(~row).tolist(), model.n_heads)
         states, vector = _hidden(model, cell.tokens, made)
         vectors.append(vector)
-        if cell.without is not None:
-            other, _ = _hidden(model, cell.without, made)
+        if cell.gone is not None:
+            other, _ = _hidden(model, cell.tokens, made, cell.gone)
+            left = np.delete(cell.tokens.ids, cell.gone).tolist()
             cosines = []
             for gene in cell.targets:
                 one = states[list(cell.tokens.ids).index(gene)]
-                two = other[list(cell.without.ids).index(gene)]
+                two = other[left.index(gene)]
                 cosines.append(one @ two / np.linalg.norm(one) / np.linalg.norm(two))
             shifts.append(1 - np.mean(cosines))
     if shifts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -14,12 +14,13 @@ from scepsis.edges._cells import Batches
 from scepsis.edges._embedding import pool
 from scepsis.edges._resume import Resumable
 from scepsis.models._interventions import Intervention
+from scepsis.models._protocol import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from scepsis._core._types import BoolArray, FloatArray, Head, IntArray
-    from scepsis.models import AttentionModel, Tokens
+    from scepsis.models import AttentionModel, Batch
 
 Kind = Literal["heads", "mlps"]
 Ablation = Literal["zero", "uniform"]
@@ -79,11 +80,11 @@ class Ablated:
 
 @dataclass(frozen=True)
 class Example:
-    """A cell, and, where the effect is that of a deletion, the cell without the gene and the genes that count."""
+    """A cell, and, where the effect is that of a deletion, the rank of the gene and the genes that count."""
 
     row: int
     tokens: Tokens
-    without: Tokens | None = None
+    gone: int | None = None
     #: Token ids.
     targets: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
@@ -127,7 +128,7 @@ def play(
     steps = first_differing(members[order], ablated)
 
     def run(cells: Sequence[Example]) -> None:
-        readout = (_Deletion if cells[0].without is not None else _Embedding)(model, cells, ablated)
+        readout = (_Embedding if cells[0].gone is None else _Deletion)(model, cells, ablated)
         columns = [cell.row for cell in cells]
         for at, lowest in zip(order, steps, strict=True):
             found = readout.read(~members[at], int(lowest))
@@ -163,8 +164,7 @@ class _Embedding:
     def __init__(self, model: AttentionModel, cells: Sequence[Example], ablated: Ablated) -> None:
         self.model = model
         self.ablated = ablated
-        batch = model.batch([cell.tokens for cell in cells], [np.arange(len(cell)) for cell in cells])
-        self.runs = Resumable(model, batch, ablated.layers)
+        self.runs = Resumable(model, _batch(model, [cell.tokens for cell in cells]), ablated.layers)
         n = len(ablated.components)
         whole, self.origin = (self._vectors(np.full(n, absent), 0) for absent in (False, True))
         way = whole - self.origin
@@ -181,12 +181,18 @@ class _Embedding:
 
 
 class _Deletion:
-    """Mean shift of the targets' last hidden states when a gene is left out of the cell: 1 less the cosine."""
+    """
+    Mean shift of the targets' last hidden states when a gene is left out of the cell: 1 less the cosine.
+
+    The other genes keep their ranks: were all of them to move up, every state would move with them, and no component
+    would have passed anything on.
+    """
 
     def __init__(self, model: AttentionModel, cells: Sequence[Example], ablated: Ablated) -> None:
         self.ablated = ablated
-        versions = [[cell.tokens for cell in cells], [cell.without for cell in cells if cell.without is not None]]
-        batches = [model.batch(some, [np.arange(len(one.ids)) for one in some]) for some in versions]
+        whole = _batch(model, [cell.tokens for cell in cells])
+        versions = [cell.tokens.ids for cell in cells], [np.delete(cell.tokens.ids, cell.gone or 0) for cell in cells]
+        batches = whole, _without(model, cells, whole)
         self.runs = [Resumable(model, batch, ablated.layers) for batch in batches]
         #: Cell and place of every target, in either version.
         self.at = [_places(cells, some, batch.offset) for some, batch in zip(versions, batches, strict=True)]
@@ -202,11 +208,28 @@ class _Deletion:
         return np.bincount(self.cell, weights=shift.cpu().numpy(), minlength=len(self.n_targets)) / self.n_targets
 
 
-def _places(cells: Sequence[Example], versions: Sequence[Tokens], offset: int) -> tuple[IntArray, IntArray]:
+def _batch(model: AttentionModel, cells: Sequence[Tokens]) -> Batch:
+    return model.batch(cells, [np.arange(len(one.ids)) for one in cells])
+
+
+def _without(model: AttentionModel, cells: Sequence[Example], whole: Batch) -> Batch:
+    """Cells without their gene, all else at the positions that it has with it."""
+    left, positions = [], []
+    for row, cell in enumerate(cells):
+        gone, tokens = cell.gone or 0, cell.tokens
+        values = None if tokens.values is None else np.delete(tokens.values, gone)
+        left.append(Tokens(np.delete(tokens.ids, gone), values, cut=tokens.cut))
+        positions.append(int(whole.positions[row, gone + whole.offset]))
+    batch = _batch(model, left)
+    at = torch.tensor(positions, device=batch.positions.device)
+    return replace(batch, positions=batch.positions + (batch.positions >= at[:, None]))
+
+
+def _places(cells: Sequence[Example], versions: Sequence[IntArray], offset: int) -> tuple[IntArray, IntArray]:
     rows, places = [], []
-    for row, (cell, tokens) in enumerate(zip(cells, versions, strict=True)):
-        order = np.argsort(tokens.ids)
-        found = order[np.searchsorted(tokens.ids, cell.targets, sorter=order)]
+    for row, (cell, ids) in enumerate(zip(cells, versions, strict=True)):
+        order = np.argsort(ids)
+        found = order[np.searchsorted(ids, cell.targets, sorter=order)]
         rows.append(np.full(len(found), row))
         places.append(found + offset)
     return np.concatenate(rows), np.concatenate(places)

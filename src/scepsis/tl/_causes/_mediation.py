@@ -100,9 +100,9 @@ def mediation(
     deletion
         A gene, or ``{gene: targets}``, whose deletion is the effect that is mediated: the shift of the last hidden
         states of the targets (1 less the cosine; all other genes of the cell unless named, and in a causal model those
-        ranked after the gene) when the gene's token is left out. Without it the effect is on the cell itself: how far
-        its pooled hidden state moves from where it is without all components towards where it is with them, as a
-        share of its length.
+        ranked after the gene) when the gene's token is left out and all others keep their ranks. Without it the effect
+        is on the cell itself: how far its pooled hidden state moves from where it is without all components towards
+        where it is with them, as a share of its length.
     groupby
         Column of ``obs``: one run for each group, with cells of its own. A test of non-additivity needs six runs.
     mask_obs

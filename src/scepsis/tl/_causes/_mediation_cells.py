@@ -142,17 +142,16 @@ def read_cells(
 
 def _example(number: int, tokens: Tokens, deletion: Deletion | None, *, causal: bool) -> Example | None:
     from scepsis.edges._coalitions import Example
-    from scepsis.models import Tokens
 
     if deletion is None:
         return Example(number, tokens) if len(tokens.ids) else None
-    kept = tokens.ids != deletion.source
-    if kept.all():
+    found = np.flatnonzero(tokens.ids == deletion.source)
+    if not len(found):
         return None
+    gone = int(found[0])
     # In a causal model nothing reaches what is ranked before it.
-    reached = tokens.ids[int(np.flatnonzero(~kept)[0]) :] if causal else tokens.ids
+    reached = tokens.ids[gone:] if causal else tokens.ids
     targets = reached[np.isin(reached, deletion.targets)]
     if not len(targets):
         return None
-    values = None if tokens.values is None else tokens.values[kept]
-    return Example(number, tokens, Tokens(tokens.ids[kept], values, cut=tokens.cut), targets)
+    return Example(number, tokens, gone, targets)
