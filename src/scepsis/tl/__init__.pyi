@@ -1,6 +1,8 @@
 from ._biology._attention_vs_coexpression import attention_vs_coexpression
 from ._biology._characterize_layers import characterize_layers
 from ._biology._tf_profile import tf_profile
+from ._causes._mediation import mediation
+from ._causes._model_effects import model_effects
 from ._confounds._circularity import circularity
 from ._confounds._degree_null import degree_null
 from ._confounds._explain_edges import explain_edges
@@ -48,6 +50,8 @@ __all__ = [
     "explain_edges",
     "incremental_value",
     "matched_evaluation",
+    "mediation",
+    "model_effects",
     "perturbation_auroc",
     "perturbation_effects",
     "plan",
