@@ -1,3 +1,4 @@
+from ._causes._rank_heads import rank_heads
 from ._confounds._circularity import circularity
 from ._confounds._degree_null import degree_null
 from ._confounds._explain_edges import explain_edges
@@ -40,6 +41,7 @@ __all__ = [
     "perturbation_auroc",
     "perturbation_effects",
     "plan",
+    "rank_heads",
     "reference_auroc",
     "residualize_edges",
     "scaling_curve",
