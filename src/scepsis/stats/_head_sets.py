@@ -69,7 +69,7 @@ def matched_sets(
     """
     own = tuple(sorted(int(one) for one in chosen))
     strata = layer if by_layer else np.zeros_like(layer)
-    parts = [
+    parts: list[tuple[IntArray, int]] = [
         (np.flatnonzero(strata == stratum), int((strata[list(own)] == stratum).sum()))
         for stratum in np.unique(strata[list(own)])
     ]
@@ -91,13 +91,13 @@ def matched_sets(
     return HeadSets(sets[:n], n_possible, len(sets) == n_possible, differences[:n])
 
 
-def _every(parts: list[tuple[IntArray, int]]) -> Iterator[tuple[int, ...]]:
+def _every(parts: Sequence[tuple[IntArray, int]]) -> Iterator[tuple[int, ...]]:
     each = [list(combinations(heads.tolist(), k)) for heads, k in parts]
     return (tuple(sorted(sum(some, ()))) for some in product(*each))
 
 
 def _drawn(
-    parts: list[tuple[IntArray, int]], own: tuple[int, ...], n: int, rng: np.random.Generator
+    parts: Sequence[tuple[IntArray, int]], own: tuple[int, ...], n: int, rng: np.random.Generator
 ) -> list[tuple[int, ...]]:
     def draws() -> Iterator[tuple[int, ...]]:
         seen = {own}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Normalize
 
-    from scepsis._core._types import Data, FloatArray
+    from scepsis._core._types import BoolArray, Data, FloatArray, IntArray
 
 MAKER = "scepsis.tl.rank_heads(adata, model, reference=network)"
 #: Column of each value that can be drawn, what it is called, and whether one half is its middle.
@@ -131,11 +131,11 @@ def _grid(ax: Axes, grid: FloatArray, label: str, *, is_auroc: bool) -> Normaliz
 
 def _mark(
     ax: Axes,
-    rows: FloatArray,
-    heads: FloatArray,
-    order: FloatArray,
-    first: FloatArray,
-    held: FloatArray | None,
+    rows: IntArray,
+    heads: IntArray,
+    order: IntArray,
+    first: BoolArray,
+    held: BoolArray | None,
     grid: FloatArray,
     norm: Normalize,
 ) -> None:
