@@ -307,7 +307,9 @@ def check_seams(model: AttentionModel, batch: Batch, layer: int) -> None:
         for name in ("query", "key", "value"):
             module: torch.nn.Module = getattr(seams, name)
             stack.callback(module.register_forward_hook(lambda _m, _a, out, name=name: seen.update({name: out})).remove)
-        stack.callback(seams.output.register_forward_pre_hook(partial(_hold_context, seen)).remove)
+        # First of all hooks there: an intervention changes contexts after the model has made them.
+        hook = seams.output.register_forward_pre_hook(partial(_hold_context, seen), prepend=True)
+        stack.callback(hook.remove)
         with suppress(Done):
             model.forward(batch)
     missing = {"query", "key", "value", "context"} - set(seen)

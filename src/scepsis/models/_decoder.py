@@ -74,4 +74,5 @@ class Decoder(RankValueModel):
             value=attention.v_proj,
             output=attention.o_proj,
             mlp=block.mlp.down_proj,
+            block=block,
         )

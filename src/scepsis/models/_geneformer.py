@@ -70,4 +70,5 @@ class Geneformer(RankValueModel):
             value=attention.self.value,
             output=attention.output.dense,
             mlp=block.output.dense,
+            block=block,
         )

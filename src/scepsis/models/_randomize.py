@@ -5,6 +5,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, TypeVar
 
 from scepsis._core._rng import resolve_seed
+from scepsis.models._intervene import active_interventions
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +41,8 @@ def randomize(model: ModelT, rng: Seed = 0) -> ModelT:
 
     Raises
     ------
+    ValueError
+        The model is under an intervention.
     NotImplementedError
         The network holds parameters other than those of linear maps, embeddings and normalisation.
 
@@ -51,6 +54,9 @@ def randomize(model: ModelT, rng: Seed = 0) -> ModelT:
     """
     import torch
 
+    if active_interventions(model):  # type: ignore[arg-type]
+        msg = "The model is under an intervention, which its copy would keep for good. Randomize it outside the block."
+        raise ValueError(msg)
     seed = resolve_seed(rng)
     twin = copy.deepcopy(model)
     network = twin.network  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ import torch
 
 from scepsis._core._hashing import hash_files
 from scepsis.models._dictionaries import find_dictionary, read_dictionary
+from scepsis.models._intervene import Intervenable
 from scepsis.models._pretrained import find_weights, resolve_device, resolve_dtype
 from scepsis.models._protocol import Batch, Tokens, Vocabulary, place
 from scepsis.models._rank_value import rank_value_encode
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 
-class RankValueModel(ABC):
+class RankValueModel(Intervenable, ABC):
     """
     A transformer of transformers over rank-value encoded cells.
 
