@@ -1,3 +1,4 @@
+from ._causes._ablate_heads import ablate_heads
 from ._causes._rank_heads import rank_heads
 from ._confounds._circularity import circularity
 from ._confounds._degree_null import degree_null
@@ -25,6 +26,7 @@ from ._states._cssi_split_half import cssi_split_half
 from ._states._scaling_curve import scaling_curve
 
 __all__ = [
+    "ablate_heads",
     "attention_edges",
     "audit",
     "circularity",
