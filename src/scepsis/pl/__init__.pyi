@@ -2,6 +2,7 @@ from ._biology._attention_vs_coexpression import attention_vs_coexpression
 from ._biology._characterize_layers import characterize_layers
 from ._biology._characterize_layers_trend import characterize_layers_trend
 from ._biology._tf_profile import tf_profile
+from ._causes._head_ranking import head_ranking
 from ._confounds._degree_null import degree_null
 from ._confounds._explain_edges import explain_edges
 from ._confounds._incremental_value import incremental_value
@@ -34,6 +35,7 @@ __all__ = [
     "cssi_scan",
     "degree_null",
     "explain_edges",
+    "head_ranking",
     "incremental_value",
     "matched_evaluation",
     "network",

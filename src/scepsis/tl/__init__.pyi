@@ -1,8 +1,10 @@
 from ._biology._attention_vs_coexpression import attention_vs_coexpression
 from ._biology._characterize_layers import characterize_layers
 from ._biology._tf_profile import tf_profile
+from ._causes._ablate_heads import ablate_heads
 from ._causes._mediation import mediation
 from ._causes._model_effects import model_effects
+from ._causes._rank_heads import rank_heads
 from ._confounds._circularity import circularity
 from ._confounds._degree_null import degree_null
 from ._confounds._explain_edges import explain_edges
@@ -32,6 +34,7 @@ from ._states._cssi_split_half import cssi_split_half
 from ._states._scaling_curve import scaling_curve
 
 __all__ = [
+    "ablate_heads",
     "attention_edges",
     "attention_vs_coexpression",
     "audit",
@@ -55,6 +58,7 @@ __all__ = [
     "perturbation_auroc",
     "perturbation_effects",
     "plan",
+    "rank_heads",
     "reference_auroc",
     "residualize_edges",
     "scaling_curve",
