@@ -1,3 +1,8 @@
+from ._biology._attention_vs_coexpression import attention_vs_coexpression
+from ._biology._characterize_layers import characterize_layers
+from ._biology._characterize_layers_trend import characterize_layers_trend
+from ._biology._tf_profile import tf_profile
+from ._causes._head_ranking import head_ranking
 from ._confounds._degree_null import degree_null
 from ._confounds._explain_edges import explain_edges
 from ._confounds._incremental_value import incremental_value
@@ -22,6 +27,9 @@ from ._states._scaling_curve import scaling_curve
 
 __all__ = [
     "attention_edges",
+    "attention_vs_coexpression",
+    "characterize_layers",
+    "characterize_layers_trend",
     "compare_models",
     "cross_context",
     "cssi",
@@ -29,6 +37,7 @@ __all__ = [
     "degree_null",
     "explain_edges",
     "gene_universe_effect",
+    "head_ranking",
     "incremental_value",
     "matched_evaluation",
     "network",
@@ -41,5 +50,6 @@ __all__ = [
     "select_layer",
     "sensitivity_scan",
     "specification_curve",
+    "tf_profile",
     "verdict",
 ]

@@ -1,3 +1,10 @@
+from ._biology._attention_vs_coexpression import attention_vs_coexpression
+from ._biology._characterize_layers import characterize_layers
+from ._biology._tf_profile import tf_profile
+from ._causes._ablate_heads import ablate_heads
+from ._causes._mediation import mediation
+from ._causes._model_effects import model_effects
+from ._causes._rank_heads import rank_heads
 from ._confounds._circularity import circularity
 from ._confounds._degree_null import degree_null
 from ._confounds._explain_edges import explain_edges
@@ -28,9 +35,12 @@ from ._states._cssi_split_half import cssi_split_half
 from ._states._scaling_curve import scaling_curve
 
 __all__ = [
+    "ablate_heads",
     "attention_edges",
+    "attention_vs_coexpression",
     "audit",
     "baseline_edges",
+    "characterize_layers",
     "circularity",
     "compare_models",
     "correct_tests",
@@ -45,15 +55,19 @@ __all__ = [
     "gene_universe_effect",
     "incremental_value",
     "matched_evaluation",
+    "mediation",
+    "model_effects",
     "perturbation_auroc",
     "perturbation_effects",
     "plan",
+    "rank_heads",
     "reference_auroc",
     "residualize_edges",
     "scaling_curve",
     "select_layer",
     "sensitivity_scan",
     "specification_curve",
+    "tf_profile",
     "value_weighted_edges",
     "verdict",
 ]
