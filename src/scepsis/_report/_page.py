@@ -11,6 +11,7 @@ from scepsis._core._numbers import enumerate_words
 from scepsis._core._resolve import resolve
 from scepsis._report._audited import read_audited
 from scepsis._report._battery import battery
+from scepsis._report._contexts import compared
 from scepsis._report._figures import figures
 from scepsis._report._findings import gated_words, has_earned
 from scepsis._report._html import Markup, bullets, tag
@@ -96,7 +97,7 @@ def report(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*was made from other", category=UserWarning)  # the page says so
         drawn = figures(data, audited)
-    page = _page(audited, _title(title, audited), drawn, battery(data))
+    page = _page(audited, _title(title, audited), drawn, [*battery(data), *compared(adata, data)])
     file.write_text(page, encoding="utf-8")
     return file
 
