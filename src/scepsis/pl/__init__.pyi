@@ -11,6 +11,7 @@ from ._confounds._reference_auroc import reference_auroc
 from ._confounds._residualize_edges import residualize_edges
 from ._contexts._compare_models import compare_models
 from ._contexts._cross_context import cross_context
+from ._contexts._gene_universe_effect import gene_universe_effect
 from ._decision._verdict import verdict
 from ._edges._attention_edges import attention_edges
 from ._response._perturbation_auroc import perturbation_auroc
@@ -35,6 +36,7 @@ __all__ = [
     "cssi_scan",
     "degree_null",
     "explain_edges",
+    "gene_universe_effect",
     "head_ranking",
     "incremental_value",
     "matched_evaluation",

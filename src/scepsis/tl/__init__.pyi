@@ -14,6 +14,7 @@ from ._confounds._reference_auroc import reference_auroc
 from ._confounds._residualize_edges import residualize_edges
 from ._contexts._compare_models import compare_models
 from ._contexts._cross_context import cross_context
+from ._contexts._gene_universe_effect import gene_universe_effect
 from ._decision._audit import audit
 from ._decision._correct_tests import correct_tests
 from ._decision._plan import plan
@@ -52,6 +53,7 @@ __all__ = [
     "cssi_split_half",
     "degree_null",
     "explain_edges",
+    "gene_universe_effect",
     "incremental_value",
     "insilico_perturbation",
     "matched_evaluation",
