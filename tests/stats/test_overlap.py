@@ -32,7 +32,5 @@ def test_permuted_genes_are_counted_as_by_hand(dyadic: bool) -> None:
     for hits in found:
         rows = generator.permutation(shape[0])
         columns = rows if dyadic else generator.permutation(shape[1])
-        expected = [
-            sum(listed[rows[space.row[pair]], columns[space.column[pair]]] for pair in top) for top in tops
-        ]
+        expected = [sum(listed[rows[space.row[pair]], columns[space.column[pair]]] for pair in top) for top in tops]
         assert hits.tolist() == expected

@@ -84,7 +84,9 @@ def confounded(seed: int, signal: float) -> tuple[float, float, float]:
     features = normal_scores(np.stack([np.exp(height), np.exp(height) + 1], axis=1))
     genes = pair_covariates([(one[space.row], one[space.column]) for one in features.T], dyadic=True)
     nothing = np.zeros((space.n, 0))
-    plain, given = (one(normal_scores(scores), listed, covariates, space, n_genes - 1) for covariates in (nothing, genes))
+    plain, given = (
+        one(normal_scores(scores), listed, covariates, space, n_genes - 1) for covariates in (nothing, genes)
+    )
     return plain.p_value, given.p_value, given.p_pairs
 
 

@@ -152,6 +152,4 @@ def _legend(ax: Axes, versus: str) -> None:
         Line2D([], [], color=INK, linestyle=(0, (1, 2)), linewidth=1, label="chance"),
     ]
     ax.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=SMALL)
-    ax.text(
-        1.04, 1.03, "slope per layer", transform=ax.transAxes, color=INK, fontsize=SMALL, ha="left", va="bottom"
-    )
+    ax.text(1.04, 1.03, "slope per layer", transform=ax.transAxes, color=INK, fontsize=SMALL, ha="left", va="bottom")

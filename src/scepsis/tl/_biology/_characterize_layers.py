@@ -268,9 +268,7 @@ def _registered(
     return [
         (
             [row for name, own in curves.items() for row in rows(study, name, own, frames, versus)],
-            replace(
-                evidence, edges=records, reference=study.reference.name, labels_hash=study.reference.network.hash
-            ),
+            replace(evidence, edges=records, reference=study.reference.name, labels_hash=study.reference.network.hash),
         )
         for study in studies
     ]

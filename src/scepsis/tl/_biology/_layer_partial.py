@@ -65,7 +65,9 @@ class _Sample:
 
     def correlations(self, scores: FloatArray, scale: str, given: str) -> list[PartialCorrelation]:
         """One for each column of scores, which are on the scale already."""
-        return partial_correlations(scores, self.member, self.covariates[scale, given], self.space, max_df=self.study.df)
+        return partial_correlations(
+            scores, self.member, self.covariates[scale, given], self.space, max_df=self.study.df
+        )
 
 
 def _transformed(values: FloatArray, scale: str) -> FloatArray:

@@ -28,7 +28,11 @@ def rows(
 ) -> list[Row]:
     """Rows of one reference and one set of layers; the strongest layer, corrected for how many there are."""
     name = study.reference.name
-    own = {key: frame[(frame["reference"] == name) & (frame["curve"] == curve)] for key, frame in frames.items() if key in READ}
+    own = {
+        key: frame[(frame["reference"] == name) & (frame["curve"] == curve)]
+        for key, frame in frames.items()
+        if key in READ
+    }
     baseline, reached = _strongest_feature(frames["profile"], name)
     common: dict[str, Any] = {
         "analysis": "A25",
@@ -43,9 +47,7 @@ def rows(
     partial = own["partial"]
     partial = partial[partial["scale"] == "rank"]
     for given, words in WITHOUT.items():
-        result.append(
-            _partial(partial[partial["given"] == given], given, len(layers), f"of {name} {words}", common)
-        )
+        result.append(_partial(partial[partial["given"] == given], given, len(layers), f"of {name} {words}", common))
     for side, words in (("greater", "more"), ("less", "fewer")):
         result.append(_enrichment(own["enrichment"], side, len(layers), f"{words} pairs of {name}", common))
     return [_with_baseline(row, baseline, reached) for row in result]

@@ -211,7 +211,9 @@ def _per_regulator(adata: AnnData, pairs: NetworkPairs, classes: list[str]) -> p
     for one in pairs.sets:
         found = of_sources(pairs.scores(one), pairs.listed, pairs.candidate)
         n_pos = found["n_pos"].astype(np.int64)
-        status: Any = np.select([n_pos < MIN_TARGETS, np.isnan(found["ci_low"])], ["too_few_units", "constant_score"], "ok")
+        status: Any = np.select(
+            [n_pos < MIN_TARGETS, np.isnan(found["ci_low"])], ["too_few_units", "constant_score"], "ok"
+        )
         parts.append(
             pd.DataFrame(
                 {

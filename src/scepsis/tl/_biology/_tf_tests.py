@@ -50,7 +50,9 @@ def regulator_tests(
         classes = [name for name in classes if name]
         found = {
             f"class/{name}": _difference(
-                own["auroc"].to_numpy(), (own["tf_class"] == name).to_numpy(), n_null,
+                own["auroc"].to_numpy(),
+                (own["tf_class"] == name).to_numpy(),
+                n_null,
                 child(seed, "tf_profile", edges, subset, name),
             )
             for name in classes
@@ -134,7 +136,9 @@ def rows(tests: pd.DataFrame, n_pos: int) -> list[Row]:
                 n_units=row["n_units"],
                 null_family="permuted class labels" if of_class else "",
                 minimum_detectable=row["minimum_detectable"],
-                is_primary=strict and of_class and not any(one.is_primary and one.edges == row["edges"] for one in result),
+                is_primary=strict
+                and of_class
+                and not any(one.is_primary and one.edges == row["edges"] for one in result),
                 status=row["status"],
                 reason="" if strict else "regulators with a single target are among them",
             )
