@@ -78,7 +78,7 @@ class Ranks:
     #: Which of the distinct scores, in ascending order, a pair has.
     step: NDArray[np.int32]
     #: Pairs with a lower score than each distinct one, and their number.
-    bounds: IntArray
+    bounds: NDArray[np.int64]
 
     @classmethod
     def of(cls, scores: FloatArray) -> Ranks:
@@ -133,10 +133,10 @@ class Standings:
     #: Distinct scores x sets: influence on the AUROC of a negative with that score.
     of_negative: NDArray[np.float32]
     #: The same for every positive of each set.
-    of_positives: list[FloatArray]
+    of_positives: list[NDArray[np.float64]]
 
     @classmethod
-    def of(cls, ranks: Ranks, sets: Sequence[IntArray]) -> Standings:
+    def of(cls, ranks: Ranks, sets: Sequence[NDArray[np.int64]]) -> Standings:
         r"""
         Rank the positives of each set, positions of pairs, against all other pairs; ties count one half.
 
@@ -160,7 +160,7 @@ class Standings:
             _losses(own, _weight(n_neg) * (1 - area), _weight(n_neg) / n_pos, of_negative[:, index])
         return cls(auroc, of_negative, of_positives)
 
-    def influence(self, ranks: Ranks, sets: Sequence[IntArray]) -> NDArray[np.float32]:
+    def influence(self, ranks: Ranks, sets: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
         """Influence of every pair, pairs x sets."""
         result = self.of_negative[ranks.step]
         for index, (positives, own) in enumerate(zip(sets, self.of_positives, strict=True)):
@@ -215,7 +215,7 @@ def influence_sums(
     space: PairSpace,
     ranks: Ranks,
     standings: Standings,
-    sets: Sequence[IntArray],
+    sets: Sequence[NDArray[np.int64]],
     base: NDArray[np.float32],
     slope: NDArray[np.float32],
     weight: float,
@@ -298,6 +298,6 @@ def _exchange(
 
 def sums_of(space: PairSpace, influence: FloatArray) -> tuple[FloatArray, FloatArray, float]:
     """Sums by row, by column, and of squares, of values of pairs."""
-    by_row = np.bincount(space.row, influence, minlength=space.shape[0])
-    by_column = np.bincount(space.column, influence, minlength=space.shape[1])
+    by_row: FloatArray = np.bincount(space.row, influence, minlength=space.shape[0]).astype(np.float64)
+    by_column: FloatArray = np.bincount(space.column, influence, minlength=space.shape[1]).astype(np.float64)
     return by_row, by_column, float(np.vdot(influence, influence))

@@ -100,10 +100,10 @@ def _orthonormal(covariates: FloatArray) -> FloatArray:
         return covariates
     centred = covariates - covariates.mean(axis=0)
     norms = np.sqrt(np.einsum("pc,pc->c", centred, centred))
-    centred = centred[:, norms > 0] / norms[norms > 0]
-    if not centred.shape[1]:
-        return centred
-    basis, triangle, _ = qr(centred, mode="economic", pivoting=True)
+    scaled: FloatArray = centred[:, norms > 0] / norms[norms > 0]
+    if not scaled.shape[1]:
+        return scaled
+    basis, triangle, _ = qr(scaled, mode="economic", pivoting=True)
     kept: FloatArray = basis[:, np.abs(np.diagonal(triangle)) > 1e-8]
     return kept
 

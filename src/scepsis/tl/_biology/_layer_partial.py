@@ -14,7 +14,6 @@ from scepsis.stats._intervals import t_interval
 from scepsis.stats._pair_space import PairSpace
 from scepsis.stats._partial import (
     UNDEFINED,
-    PartialCorrelation,
     normal_scores,
     pair_covariates,
     partial_correlations,
@@ -24,6 +23,7 @@ from scepsis.stats._planted import DELTAS, planted
 if TYPE_CHECKING:
     from scepsis._core._references import References
     from scepsis._core._types import FloatArray
+    from scepsis.stats._partial import PartialCorrelation
     from scepsis.tl._biology._layer_scores import OnReference, Predictor
 
 #: What is taken away: nothing; the similarity of the pair; features of both genes; all of it.
@@ -46,7 +46,7 @@ class _Sample:
         row, column = whole.row[study.sample], whole.column[study.sample]
         space = PairSpace(row, column, whole.shape, whole.dyadic)
         first = row if whole.dyadic else study.reference.sources[row]
-        covariates = {}
+        covariates: dict[tuple[str, str], FloatArray] = {}
         for scale in SCALES:
             features = _transformed(found.features, scale)
             pair = _transformed(study.sampled[versus][:, None], scale)

@@ -89,7 +89,7 @@ class OnReference:
     space: PairSpace
     #: Pairs of the space that are listed.
     listed: BoolArray
-    positives: IntArray
+    positives: NDArray[np.int64]
     #: Pairs that partial correlations are taken over.
     sample: IntArray
     status: str
@@ -117,7 +117,7 @@ class OnReference:
     @property
     def _sides(self) -> tuple[BoolArray, BoolArray]:
         listed = self.reference.listed
-        return listed.any(axis=1), listed.any(axis=0)
+        return np.asarray(listed.any(axis=1)), np.asarray(listed.any(axis=0))
 
     def estimate(self, value: float, sums: tuple[FloatArray, FloatArray, float], margin: float = 0.0) -> Estimate:
         """A number with the interval that sums of its influence give."""
@@ -264,7 +264,7 @@ def _scores(found: References, one: Predictor, matrix: FloatArray | None, lot: _
     return np.asarray(matrix[lot.studies[0].reference.sources].take(space.places))
 
 
-def feature_predictors(dyadic: bool) -> list[Predictor]:
+def feature_predictors(*, dyadic: bool) -> list[Predictor]:
     """Features of the target, or their products where pairs have no direction."""
     names = [f"{name}_product" for name in FEATURES] if dyadic else list(FEATURES)
     return [Predictor(name, "baseline", name, -1) for name in names]

@@ -75,8 +75,8 @@ def regulator_tests(
             )
     result = pd.DataFrame(rows)
     for subset in SUBSETS:
-        own = result["subset"] == subset
-        result.loc[own, "q_value"] = benjamini_hochberg(result.loc[own, "p_value"].to_numpy(dtype=float))
+        here = result["subset"] == subset
+        result.loc[here, "q_value"] = benjamini_hochberg(result.loc[here, "p_value"].to_numpy(dtype=float))
     return result
 
 
@@ -85,13 +85,13 @@ def _difference(values: FloatArray, member: BoolArray, n_null: int, rng: np.rand
     n, inside = len(values), int(member.sum())
     if n < MIN_VALUES or not 1 < inside < n - 1:
         return _Found()
-    total = values.sum()
+    total = float(values.sum())
 
-    def gap(of_class: FloatArray) -> FloatArray:
+    def gap(of_class: float) -> float:
         return of_class / inside - (total - of_class) / (n - inside)
 
-    observed = float(gap(values[member].sum()))
-    drawn = gap(np.array([values[rng.permutation(n)[:inside]].sum() for _ in range(n_null)]))
+    observed = gap(float(values[member].sum()))
+    drawn = np.array([gap(float(values[rng.permutation(n)[:inside]].sum())) for _ in range(n_null)])
     b = int((np.abs(drawn) >= abs(observed) - 1e-12).sum())
     spread = float(drawn.std(ddof=1))
     return _Found(observed, (1 + b) / (1 + n_null), minimum_detectable(spread, n - 2))
