@@ -80,7 +80,7 @@ def _left(name: str, curve: str, given: pd.DataFrame) -> str:
     at = given[given["layer"] == layer].set_index("given")
     parts = []
     for what, words in (("pair", "co-expression"), ("genes", "features of both genes"), ("pair_and_genes", "both")):
-        row = at.loc[what]
+        row = at.loc[[what]].iloc[0]
         clear = np.isfinite(row["ci_low"]) and (row["ci_low"] > 0 or row["ci_high"] < 0)
         kept = percent(row["retained"]) if clear else "nothing that is distinguishable from 0"
         parts.append(f"{kept} given {words}")

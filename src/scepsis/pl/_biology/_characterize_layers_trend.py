@@ -131,7 +131,7 @@ def _names(ax: Axes, ends: list[tuple[str, float, str]]) -> None:
     ax.set_ylim(bottom, top)
     figure = ax.get_figure(root=True)
     inches = ax.get_position().height * (figure.get_size_inches()[1] if figure is not None else 4.0)
-    gap = 1.5 * SMALL / 72 / inches * (top - bottom)
+    gap = 1.7 * SMALL / 72 / inches * (top - bottom)
     heights = spread([value for _, value, _ in ends], gap)
     beside = ax.get_yaxis_transform()
     for (text, value, colour), height in zip(ends, heights, strict=True):
