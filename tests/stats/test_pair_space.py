@@ -52,6 +52,7 @@ def test_influence_and_its_sums_are_those_of_the_one_by_one_code(dyadic: bool, t
     standings = [Standings.of(one, sets) for one in ranks]
     base = standings[0].influence(ranks[0], sets)
     slope = np.zeros((space.n, len(sets)), dtype=np.float32)
+    of_base = influence_sums(space, ranks[0], standings[0], sets, np.zeros_like(base), slope[:0], 0.0)
     found = influence_sums(space, ranks[1], standings[1], sets, base, slope, -0.5)
     for index, positives in enumerate(sets):
         expected = []
@@ -62,9 +63,12 @@ def test_influence_and_its_sums_are_those_of_the_one_by_one_code(dyadic: bool, t
         np.testing.assert_allclose(base[:, index], expected[0][valid], rtol=1e-5, atol=1e-7)
         np.testing.assert_allclose(slope[:, index], -0.5 * expected[1][valid], rtol=1e-5, atol=1e-7)
         variance = dyadic_variance if dyadic else pooled_variance
-        for influence, difference in ((expected[1], False), (expected[1] - expected[0], True)):
+        for influence, sums in (
+            (expected[1], found.of(index)),
+            (expected[1] - expected[0], found.difference(index, of_base)),
+        ):
             wanted = variance(influence, valid)
-            got = space.variance(*found.of(index, difference=difference))
+            got = space.variance(*sums)
             assert got.two_way == pytest.approx(wanted.two_way, rel=1e-4)
             assert got.df == wanted.df
             assert space.variance(*sums_of(space, influence[valid])).two_way == pytest.approx(wanted.two_way)

@@ -13,7 +13,7 @@ from scepsis._core._rng import child
 from scepsis.stats._depth import slope_weights
 from scepsis.stats._equivalence import equivalence, minimum_detectable
 from scepsis.stats._intervals import t_interval
-from scepsis.stats._pair_space import PairSpace, Ranks, Standings, influence_sums, sums_of
+from scepsis.stats._pair_space import InfluenceSums, PairSpace, Ranks, Standings, influence_sums, sums_of
 from scepsis.stats._partial import balanced_sample
 
 if TYPE_CHECKING:
@@ -185,6 +185,7 @@ class _Lot:
         #: Pairs x references: influence on the AUROC of `versus`, and on the slope of each curve.
         self._base = np.zeros((space.n, len(studies)), dtype=np.float32)
         self._slopes: dict[str, NDArray[np.float32]] = {}
+        self._base_sums: InfluenceSums  # of `versus`, which is scored first
 
     def score(self, one: Predictor, scores: FloatArray, weight: float) -> None:
         """Enter a score into every study; `weight` is that of its layer in the slope."""
@@ -196,19 +197,20 @@ class _Lot:
         sums = influence_sums(self.space, ranks, standings, self._sets, self._base, slope, weight)
         if one.name == self._versus:
             self._base = standings.influence(ranks, self._sets)
+            self._base_sums = sums
         top = ranks.top(self._top) if one.is_edges else np.arange(0)
         for index, study in enumerate(self.studies):
             area = float(standings.auroc[index])
             auroc, difference = Estimate(area), Estimate()
             if study.status == "ok" and not ranks.constant:
-                around = study.estimate(area - 0.5, sums.of(index, difference=False))
+                around = study.estimate(area - 0.5, sums.of(index))
                 low, high = max(around.low + 0.5, 0.0), min(around.high + 0.5, 1.0)
                 auroc = Estimate(area, low, high, around.p_value, around.detectable)
             if one.name != self._versus:
                 gap = area - study.cells[self._versus].auroc.value
                 difference = Estimate(gap)
                 if study.status == "ok":
-                    difference = study.estimate(gap, sums.of(index, difference=True), self._margin)
+                    difference = study.estimate(gap, sums.difference(index, self._base_sums), self._margin)
             study.cells[one.name] = Cell(auroc, ranks.constant, difference)
             if one.is_edges:
                 study.tops[one.name] = top
