@@ -72,30 +72,56 @@ def test_clustered_error_is_that_of_a_loop_over_pairs_that_share_a_gene() -> Non
     assert one(scores, member, covariate[:, None], space).standard_error == pytest.approx(expected)
 
 
-def confounded(seed: int, signal: float) -> tuple[float, float, float]:
-    """p of a score that is the sum of both genes' heights (and a pair signal): given nothing, pair-wise and by gene."""
+def confounded(seed: int, signal: float, *, tail: bool) -> tuple[float, float]:
+    """
+    Give p of a score that is the sum of both genes' heights (and of a pair signal): given nothing, and given genes.
+
+    Highly expressed genes are listed with each other the more the higher they are, or, with `tail`, alone.
+    """
     rng = np.random.default_rng(seed)
-    n_genes = 60
+    n_genes = 80
     space = dyads(n_genes)
     height = rng.normal(size=n_genes)
     odds = height[space.row] + height[space.column]
     listed = rng.random(space.n) < 0.1 * np.exp(odds) / (1 + 0.1 * np.exp(odds))
-    scores = np.exp(1.5 * odds + signal * listed + rng.normal(size=space.n))
-    features = normal_scores(np.stack([np.exp(height), np.exp(height) + 1], axis=1))
-    genes = pair_covariates([(one[space.row], one[space.column]) for one in features.T], dyadic=True)
-    nothing = np.zeros((space.n, 0))
-    plain, given = (
-        one(normal_scores(scores), listed, covariates, space, n_genes - 1) for covariates in (nothing, genes)
-    )
-    return plain.p_value, given.p_value, given.p_pairs
+    if tail:
+        high = height > np.quantile(height, 0.75)
+        listed = high[space.row] & high[space.column] & (rng.random(space.n) < 0.7)
+    rank = rankdata(height) / n_genes
+    known = 5 * (rank[space.row] + rank[space.column]) if tail else 1.5 * odds
+    scores = np.exp(known + signal * listed + rng.normal(size=space.n))
+    features = np.stack([np.exp(height), np.exp(height + 0.3 * rng.normal(size=n_genes))], axis=1)
+    sample = balanced_sample(listed, 5000, rng)
+    space = PairSpace(space.row[sample], space.column[sample], space.shape, dyadic=True)
+    genes = pair_covariates(features, space.row, space.column, dyadic=True)
+    both = (np.zeros((space.n, 0)), genes)
+    plain, given = (one(normal_scores(scores[sample]), listed[sample], some, space, n_genes - 1) for some in both)
+    return plain.p_value, given.p_value
 
 
-def test_a_pure_gene_level_confound_fails_and_a_pair_signal_passes() -> None:
-    null = np.array([confounded(seed, 0.0) for seed in range(40)])
+@pytest.mark.parametrize("tail", [False, True])
+def test_a_pure_gene_level_confound_fails_and_a_pair_signal_passes(tail: bool) -> None:
+    null = np.array([confounded(seed, 0.0, tail=tail) for seed in range(40)])
     assert (null[:, 0] < 0.001).mean() > 0.9  # looks like knowledge of pairs
-    assert (null[:, 1] < 0.05).sum() <= 6  # and is none; at 5 % six or more are as rare as 1 in 70
-    real = np.array([confounded(seed, 1.0) for seed in range(8)])
-    assert (real[:, 1] < 0.001).all()
+    assert (null[:, 1] < 0.05).sum() <= 6  # and is none; at 5 % seven or more are as rare as 1 in 300
+    real = np.array([confounded(seed, 2.5, tail=tail) for seed in range(8)])
+    assert np.median(real[:, 1]) < 1e-3
+    assert (real[:, 1] < 0.05).all()
+
+
+def test_covariates_of_a_direction_tell_the_two_genes_apart() -> None:
+    """A function of the first gene alone is explained where pairs have a direction, and not where they have none."""
+    rng = np.random.default_rng(0)
+    space = PairSpace.of(~np.eye(30, dtype=bool), dyadic=False)
+    feature = rng.normal(size=(30, 1))
+    scores = feature[space.row, 0] + 1e-3 * rng.normal(size=space.n)
+    member = rng.random(space.n) < 1 / (1 + np.exp(-2 * feature[space.row, 0]))
+    r = [
+        one(normal_scores(scores), member, pair_covariates(feature, space.row, space.column, dyadic=dyadic), space).r
+        for dyadic in (False, True)
+    ]
+    assert abs(r[0]) < 0.1
+    assert r[1] > 0.3
 
 
 def test_what_covariates_explain_entirely_has_no_correlation() -> None:

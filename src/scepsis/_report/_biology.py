@@ -74,6 +74,7 @@ def _row(one: pd.Series[Any], curve: str, own: pd.DataFrame, trend: pd.DataFrame
 def _left(name: str, curve: str, given: pd.DataFrame) -> str:
     """What is left of the strongest correlation with being listed, in a sentence; "" without one."""
     plain = given[(given["given"] == "nothing") & given["p_value"].notna()]
+    plain = plain[plain["p_value"] < 0.05]
     if plain.empty:
         return ""
     layer = int(plain["layer"].to_numpy()[plain["partial"].abs().argmax()])
@@ -82,7 +83,7 @@ def _left(name: str, curve: str, given: pd.DataFrame) -> str:
     for what, words in (("pair", "co-expression"), ("genes", "features of both genes"), ("pair_and_genes", "both")):
         row = at.loc[[what]].iloc[0]
         clear = np.isfinite(row["ci_low"]) and (row["ci_low"] > 0 or row["ci_high"] < 0)
-        kept = percent(row["retained"]) if clear else "nothing that is distinguishable from 0"
+        kept = percent(row["retained"]) if clear else "nothing distinguishable from 0"
         parts.append(f"{kept} given {words}")
     where = f" at layer {layer}" if layer >= 0 else ""
     found = f"Of the correlation of {curve} with {name}{where} ({signed(at['r'].iloc[0])})"

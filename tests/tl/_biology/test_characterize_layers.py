@@ -82,6 +82,7 @@ def test_co_expression_is_taken_away_by_the_pair_alone(make_layers: Callable[...
     ranks = result["partial"].query("scale == 'rank' and kind == 'edges'")
     assert of(ranks, "coexpressed", given="nothing")["partial"].min() > 0.3
     assert of(ranks, "coexpressed", given="genes")["partial"].min() > 0.15
+    assert of(ranks, "coexpressed", given="pair_and_genes")["partial"].abs().max() < 0.12
     assert of(ranks, "regulation", given="pair_and_genes")["partial"].abs().max() < 0.12
     assert result["references"].set_index("reference").loc["coexpressed", "kind"] == "undirected"
 

@@ -133,7 +133,8 @@ def characterize_layers(  # noqa: PLR0913 - several questions of the same rankin
         One row for each reference, layer, ``scale`` (``rank``: normal scores, ``value``) and ``given`` (``nothing``,
         ``pair``: `versus`; ``genes``: mean, variance and detection rate of both; ``pair_and_genes``): ``r`` of edges
         with being listed, ``partial``, ``ci_low, ci_high, p_value`` (clustered by gene), ``p_pairs`` (pairs as if
-        independent), ``retained`` (``partial / r``), ``minimum_detectable, n_pairs, status``.
+        independent), ``retained`` (``partial / r``; NaN where `r` is not significant at 5 %),
+        ``minimum_detectable, n_pairs, status``.
     ``["enrichment"]``
         One row for each reference and layer: ``hits`` listed pairs among the ``top`` strongest, the number
         ``expected``, ``odds_ratio``; Fisher's exact tests ``p_greater, p_less`` with ``q_greater, q_less`` over all of
@@ -177,10 +178,13 @@ def characterize_layers(  # noqa: PLR0913 - several questions of the same rankin
     slope treats the layers of this model as given and the genes as drawn: whether it would be there with other genes.
     The circular shifts treat layers as a sequence; with L of them p is at least 1/L.
 
-    **Partial correlation.** With residuals of edges and of membership on the covariates (for features of genes: sums,
-    products, squares and absolute differences of the two genes' values, and products of different features),
+    **Partial correlation.** With residuals of edges and of membership on the covariates,
     :math:`r = \tilde y^\top \tilde m / (|\tilde y| |\tilde m|)`, over all listed pairs, at most `max_pairs`, and as
-    many others.
+    many others. Features of genes enter by sums, products, squares and absolute differences of the two genes' normal
+    scores, products of different features, and sums and products of what their ranks have above five knots (54
+    columns; 78 where pairs have a direction): references are often about genes at one end of expression, where a
+    straight line, or a polynomial, leaves behind what looks like knowledge of pairs. `versus` alone enters as it is,
+    with features by its rank too. References with fewer listed pairs than half the columns have no number here.
 
     **Statuses.** ``no_positives``, ``no_negatives``; ``too_few_units``: fewer than `min_units` regulators (genes), or
     fewer than 5 listed pairs (then no numbers either); ``constant_score``; ``not_applicable``: `versus` given itself.

@@ -13,7 +13,7 @@ from scepsis._core._rng import child
 from scepsis.stats._depth import slope_weights
 from scepsis.stats._equivalence import equivalence, minimum_detectable
 from scepsis.stats._intervals import t_interval
-from scepsis.stats._pair_space import InfluenceSums, PairSpace, Ranks, Standings, influence_sums, sums_of
+from scepsis.stats._pair_space import PairSpace, Ranks, Standings, influence_sums, sums_of
 from scepsis.stats._partial import balanced_sample
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scepsis._core._edge_sets import Kind
     from scepsis._core._references import Reference, References
     from scepsis._core._types import BoolArray, FloatArray, IntArray
+    from scepsis.stats._pair_space import InfluenceSums
 
 #: Listed pairs below which there are no numbers at all.
 MIN_PAIRS = 5
