@@ -11,6 +11,7 @@ from scepsis._core._gene_table import FEATURES
 from scepsis._core._keys import TESTS
 from scepsis._core._numbers import ABSENT, count, decimal, enumerate_words, interval, p_value, percent, plural, signed
 from scepsis._core._registry import run_words
+from scepsis._report._biology import LAYERS, layers_section
 from scepsis._report._html import bullets, table, tag
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def battery(adata: AnnData) -> list[tuple[str, list[Markup]]]:
         ("What gene features leave", "residualize_edges", _residual),
         ("Against degrees", "degree_null", _degree),
         ("Among matched targets", "matched_evaluation", _matched),
+        ("What layers know", LAYERS, layers_section),
         ("Tests and corrections", CORRECTED, lambda entry: _registry(adata, entry)),
     ]
     sections = [(title, read(entry)) for title, key, read in made if (entry := adata.uns.get(key)) is not None]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from scepsis import pl
 from scepsis._core._numbers import count, decimal
 from scepsis._report._battery import VERDICT
+from scepsis._report._biology import LAYERS
 from scepsis._report._html import tag
 from scepsis.pl._style import rows_height
 
@@ -33,6 +34,8 @@ def figures(adata: AnnData, audited: Audited) -> list[Markup]:
         drawn += [_verdict(adata, name) for name in audited.edges if name in audited.judged]
     if audited.layers_key in adata.uns:
         drawn.append(_layers(adata, audited))
+    if LAYERS in adata.uns:
+        drawn.append(_known(adata))
     if audited.effects:
         drawn.append(_effects(adata, audited))
     if (edges := audited.slots.get(audited.edges[0])) is not None:
@@ -74,6 +77,19 @@ def _layers(adata: AnnData, audited: Audited) -> Markup:
         size=(8.0, 4.4),
         alt=f"Mean AUROC by layer, with predictors that have no layer as horizontal lines. Means: {means}.",
         caption="Mean AUROC by layer, with 95 % intervals. Picking a layer here is picking it after seeing the answer.",
+    )
+
+
+def _known(adata: AnnData) -> Markup:
+    rows = adata.uns[LAYERS]["profile"]
+    edges = rows[rows["kind"] == "edges"]
+    top = "; ".join(f"{name} {decimal(own['auroc'].max())}" for name, own in edges.groupby("reference", sort=False))
+    n_layers, n_references = edges["layer"].nunique(), edges["reference"].nunique()
+    return _figure(
+        lambda ax: pl.characterize_layers(adata, ax=ax),
+        size=(4.2 + 0.48 * n_layers, 1.9 + 0.42 * max(n_references, 2)),
+        alt=f"AUROC of references at every layer, highest: {top}.",
+        caption="AUROC of listed pairs at every layer, with correlation and the best single feature of genes beside.",
     )
 
 
