@@ -28,6 +28,9 @@ PLANTED = {
     "reference_auroc": "AUROC on the reference",
     "degree_null": "AUROC above the degree-preserving null",
     "select_layer": "held-out difference of the chosen layer",
+    "cssi_null": "AUROC of states on the reference",
+    "cssi_split_half": "held-out AUROC of states on the reference",
+    "scaling_curve": "change of recovery with the number or kind of cells",
 }
 
 
@@ -233,7 +236,7 @@ def _power(adata: AnnData) -> list[Markup]:
         frame = adata.uns[key].get("detection") if key in adata.uns else None
         if frame is None or frame.empty:
             continue
-        by = ["edges", *(name for name in ("residualizer",) if name in frame)]
+        by = ["edges", *(name for name in ("residualizer", "test") if name in frame)]
         for names, own in frame.groupby(by, sort=False):
             found = own.loc[own["detected"].astype(bool), "delta"]
             smallest = f"{found.min():g} sd" if len(found) else f"none up to {own['delta'].max():g} sd"
