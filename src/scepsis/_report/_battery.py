@@ -32,6 +32,9 @@ PLANTED = {
     "degree_null": "AUROC above the degree-preserving null",
     "circularity": "loss of AUROC on pairs of known mode (signal in those of unknown mode)",
     "select_layer": "held-out difference of the chosen layer",
+    "cssi_null": "AUROC of states on the reference",
+    "cssi_split_half": "held-out AUROC of states on the reference",
+    "scaling_curve": "change of recovery with the number or kind of cells",
 }
 
 
@@ -241,7 +244,7 @@ def _power(adata: AnnData) -> list[Markup]:
         if "versus" in frame:  # criterion (a), and chance; the frame has the other comparisons too
             frame = frame[frame["versus"].isin(["chance", *FEATURES])]
             frame = frame.assign(versus="against " + frame["versus"].map(_words))
-        by = ["edges", *(name for name in ("residualizer", "versus") if name in frame)]
+        by = ["edges", *(name for name in ("residualizer", "test", "versus") if name in frame)]
         for names, own in frame.groupby(by, sort=False):
             found = own.loc[own["detected"].astype(bool), "delta"]
             smallest = f"{found.min():g} sd" if len(found) else f"none up to {own['delta'].max():g} sd"

@@ -46,7 +46,7 @@ def figures(adata: AnnData, audited: Audited) -> list[Markup]:
 def _scores(adata: AnnData, audited: Audited) -> Markup:
     rows = audited.summary
     means = "; ".join(f"{name} {decimal(mean)}" for name, mean in zip(rows["predictor"], rows["auroc"], strict=True))
-    return _figure(
+    return figure(
         lambda ax: pl.perturbation_auroc(adata, key=audited.key, ax=ax),
         size=(8.0, rows_height(len(rows))),
         alt=f"AUROC of every perturbation, one row per predictor. Means: {means}.",
@@ -58,7 +58,7 @@ def _scores(adata: AnnData, audited: Audited) -> Markup:
 def _verdict(adata: AnnData, edges: str) -> Markup:
     rows = adata.uns[VERDICT]["criteria"]
     rows = rows[rows["edges"] == edges]
-    return _figure(
+    return figure(
         lambda ax: pl.verdict(adata, edges=edges, ax=ax),
         size=(11.0, 4.6),
         alt=f"Criteria of the verdict on {edges}: {'; '.join(rows['criterion'] + ' ' + rows['reason'])}.",
@@ -72,7 +72,7 @@ def _layers(adata: AnnData, audited: Audited) -> Markup:
     means = "; ".join(
         f"{name} {decimal(mean)}" for name, mean in zip(layered["predictor"], layered["auroc"], strict=True)
     )
-    return _figure(
+    return figure(
         lambda ax: pl.perturbation_auroc_layers(adata, key=audited.layers_key, ax=ax),
         size=(8.0, 4.4),
         alt=f"Mean AUROC by layer, with predictors that have no layer as horizontal lines. Means: {means}.",
@@ -95,7 +95,7 @@ def _known(adata: AnnData) -> Markup:
 
 def _effects(adata: AnnData, audited: Audited) -> Markup:
     table = audited.effects["perturbations"]
-    return _figure(
+    return figure(
         lambda ax: pl.perturbation_effects(adata, key=audited.effects_key, ax=ax),
         size=(8.0, rows_height(len(table), row=0.2)),
         alt=f"Responding genes of {count(len(table))} perturbations, from {count(table['n_targets'].min())} to "
@@ -105,7 +105,7 @@ def _effects(adata: AnnData, audited: Audited) -> Markup:
 
 
 def _matrix(adata: AnnData, edges: str) -> Markup:
-    return _figure(
+    return figure(
         lambda ax: pl.attention_edges(adata, key=edges, max_genes=GENES, ax=ax),
         size=(7.6, 6.4),
         alt=f"Matrix of {edges}: sources in rows, targets in columns, strongest target first.",
@@ -114,15 +114,16 @@ def _matrix(adata: AnnData, edges: str) -> Markup:
     )
 
 
-def _figure(draw: Callable[[Axes], Axes], *, size: tuple[float, float], alt: str, caption: str) -> Markup:
+def figure(draw: Callable[[Axes], Axes], *, size: tuple[float, float], alt: str, caption: str) -> Markup:
+    """A picture inside the page, with what it shows in words."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout="constrained")
-    draw(figure.subplots())
+    canvas = Figure(figsize=size, layout="constrained")
+    draw(canvas.subplots())
     written = BytesIO()
     # A fixed salt and no date: the same numbers give the same bytes.
     with mpl.rc_context({"svg.hashsalt": "scepsis", "svg.fonttype": "path"}):
-        figure.savefig(written, format="svg", dpi=150, metadata={"Date": None})
+        canvas.savefig(written, format="svg", dpi=150, metadata={"Date": None})
     source = f"data:image/svg+xml;base64,{b64encode(written.getvalue()).decode()}"
     return tag("figure", tag("img", src=source, alt=alt), tag("figcaption", caption))
