@@ -1,3 +1,5 @@
+from ._causes._mediation import mediation
+from ._causes._model_effects import model_effects
 from ._confounds._degree_null import degree_null
 from ._confounds._explain_edges import explain_edges
 from ._confounds._incremental_value import incremental_value
@@ -25,6 +27,8 @@ __all__ = [
     "explain_edges",
     "incremental_value",
     "matched_evaluation",
+    "mediation",
+    "model_effects",
     "network",
     "perturbation_auroc",
     "perturbation_auroc_layers",
