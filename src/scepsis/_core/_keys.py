@@ -32,6 +32,9 @@ GENE_FEATURES = "gene_features"
 INCREMENTAL_VALUE = "incremental_value"
 #: Record of a choice among layers.
 SELECT_LAYER = "select_layer"
+#: Heads by how well each recovers regulation, and what taking them out does.
+HEAD_RANKING = "head_ranking"
+HEAD_ABLATION = "head_ablation"
 #: The registry of tests, in ``uns``.
 TESTS = "tests"
 #: Slugs that would collide with a companion slot of an edges key.

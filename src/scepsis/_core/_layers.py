@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 #: End of the key of one layer, or of one head, of edges that several were asked for of.
 PART = re.compile(r"(_\w+)?_L(?P<layer>\d+)(?P<head>H\d+)?")
 MAKER = "scepsis.tl.attention_edges(adata, model)"
+#: Name of edges of one layer.
+_LAYER = re.compile(r"(?P<curve>.+)_L(?P<layer>\d+)")
+
+
+def layer_of(name: str) -> tuple[str, int]:
+    """Edges and 0-based layer of a name such as ``attention_L3``; the name itself and -1 for any other."""
+    found = _LAYER.fullmatch(name)
+    return (found["curve"], int(found["layer"])) if found else (name, -1)
 
 
 def layer_keys(adata: AnnData, key: str) -> dict[int, str]:
