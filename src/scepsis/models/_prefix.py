@@ -38,8 +38,9 @@ def cached_prefix(model: AttentionModel, layer: int, *, limit: int | None = None
     Inside the block ``model.forward`` gives what it always gives, whoever calls it: extraction, too, runs a batch
     that it has run before from `layer` on. That holds under interventions, whose lowest layer should be `layer` or
     above. A pass in which somebody reads or changes a layer below (there are hooks in it) is run from the start, and
-    leaves nothing behind; so is a batch that does not fit, and every batch of a family that does not name its
-    `block`. Results do not depend on which way a batch was run.
+    leaves nothing behind, unless all of them say that they only read (``reads_only``). So is a batch that does not
+    fit, and every batch of a family that does not name its `block`. Results do not depend on which way a batch was
+    run.
 
     Parameters
     ----------
@@ -53,8 +54,9 @@ def cached_prefix(model: AttentionModel, layer: int, *, limit: int | None = None
 
     Notes
     -----
-    Keeping is cheaper than running the lower layers again by all that these cost: reading a batch back takes less
-    than a hundredth of one layer (``benchmarks/interventions.py``). Memory is what limits it.
+    Keeping is cheaper than running the lower layers again. In the shape of Geneformer's first generation, 64 cells of
+    512 tokens cost .73 s a layer on one core, and reading back what enters a layer .017 s, a fortieth; from the last
+    of its six layers a pass takes .71 s in place of 4.4 s. Memory is what limits it: 34 MB for these cells.
     """
     blocks = [model.seams(at).block for at in range(layer + 1)] if 0 < layer < model.n_layers else [None]
     prefix = Prefix(layer, _free(model.device) if limit is None else limit)
@@ -87,15 +89,14 @@ class _Runner:
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         below = self.blocks[:-1]
-        if not below or any(_hooked(block) for block in below):
-            self.prefix.n_whole += 1
-            return self.forward(batch)
-        key = Reference.of(batch).digest
-        if key not in self.kept:
-            self.prefix.n_whole += 1
-            return self._keeping(batch, key)
-        self.prefix.n_resumed += 1
-        return self._resuming(batch, self.kept[key])
+        hooks = [hook for block in below for hook in _hooks(block)]
+        key = Reference.of(batch).digest if below else ""
+        if key in self.kept and not hooks:
+            self.prefix.n_resumed += 1
+            return self._resuming(batch, self.kept[key])
+        self.prefix.n_whole += 1
+        keeps = below and key not in self.kept and all(getattr(hook, "reads_only", False) for hook in hooks)
+        return self._keeping(batch, key) if keeps else self.forward(batch)
 
     def _keeping(self, batch: Batch, key: str) -> torch.Tensor:
         more: list[int | None] = []
@@ -153,9 +154,14 @@ def _passed_over(block: torch.nn.Module, more: int | None) -> Iterator[None]:
             block.forward = held
 
 
-def _hooked(block: torch.nn.Module) -> bool:
-    """Whether anybody listens to, or changes, what happens inside a layer."""
-    return any(module._forward_hooks or module._forward_pre_hooks for module in block.modules())
+def _hooks(block: torch.nn.Module) -> list[object]:
+    """Everything that listens to, or changes, what happens inside a layer."""
+    return [
+        hook
+        for module in block.modules()
+        for held in (module._forward_hooks, module._forward_pre_hooks)
+        for hook in held.values()
+    ]
 
 
 def _free(device: torch.device) -> int:

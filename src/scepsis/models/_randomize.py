@@ -37,7 +37,7 @@ def randomize(model: ModelT, rng: Seed = 0) -> ModelT:
 
     Returns
     -------
-    A copy of the model with new weights, named ``<name>-randomized``.
+    A copy of the model with new weights, named ``<name>-randomized``, and without a language-model head.
 
     Raises
     ------
@@ -66,6 +66,8 @@ def randomize(model: ModelT, rng: Seed = 0) -> ModelT:
     with torch.no_grad():
         for module in network.modules():
             _draw(module, sigma, generator)
+    if getattr(twin, "head", None) is not None:
+        twin.head = None  # type: ignore[attr-defined]
     twin.name = f"{model.name}-randomized"  # type: ignore[attr-defined]
     twin.fingerprint = blake2b(  # type: ignore[attr-defined]
         f"{model.fingerprint}\x1frandomized\x1f{seed}".encode(),  # type: ignore[attr-defined]
