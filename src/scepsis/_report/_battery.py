@@ -12,6 +12,7 @@ from scepsis._core._keys import TESTS
 from scepsis._core._numbers import ABSENT, count, decimal, enumerate_words, interval, p_value, percent, plural, signed
 from scepsis._core._registry import run_words
 from scepsis._report._biology import LAYERS, layers_section
+from scepsis._report._components import mediation, model_effects
 from scepsis._report._html import bullets, table, tag
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def battery(adata: AnnData) -> list[tuple[str, list[Markup]]]:
         ("Against degrees", "degree_null", _degree),
         ("Among matched targets", "matched_evaluation", _matched),
         ("What layers know", LAYERS, layers_section),
+        ("Effects in the model", "model_effects", model_effects),
+        ("Parts of the model", "mediation", mediation),
         ("Tests and corrections", CORRECTED, lambda entry: _registry(adata, entry)),
     ]
     sections = [(title, read(entry)) for title, key, read in made if (entry := adata.uns.get(key)) is not None]

@@ -3,6 +3,8 @@ from ._biology._characterize_layers import characterize_layers
 from ._biology._characterize_layers_trend import characterize_layers_trend
 from ._biology._tf_profile import tf_profile
 from ._causes._head_ranking import head_ranking
+from ._causes._mediation import mediation
+from ._causes._model_effects import model_effects
 from ._confounds._degree_null import degree_null
 from ._confounds._explain_edges import explain_edges
 from ._confounds._incremental_value import incremental_value
@@ -40,6 +42,8 @@ __all__ = [
     "head_ranking",
     "incremental_value",
     "matched_evaluation",
+    "mediation",
+    "model_effects",
     "network",
     "perturbation_auroc",
     "perturbation_auroc_layers",
