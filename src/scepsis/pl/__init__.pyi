@@ -1,3 +1,4 @@
+from ._causes._head_ablation import head_ablation
 from ._causes._head_ranking import head_ranking
 from ._confounds._degree_null import degree_null
 from ._confounds._explain_edges import explain_edges
@@ -24,6 +25,7 @@ __all__ = [
     "cssi_scan",
     "degree_null",
     "explain_edges",
+    "head_ablation",
     "head_ranking",
     "incremental_value",
     "matched_evaluation",
