@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from scepsis import get
-from scepsis._core._keys import TESTS
+from scepsis._core._keys import HEAD_ABLATION, TESTS
 from scepsis._core._numbers import ABSENT, count, decimal, enumerate_words, interval, p_value, percent, plural, signed
 from scepsis._core._registry import run_words
+from scepsis._report._causal import causal
 from scepsis._report._html import bullets, table, tag
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ PLANTED = {
     "reference_auroc": "AUROC on the reference",
     "degree_null": "AUROC above the degree-preserving null",
     "select_layer": "held-out difference of the chosen layer",
+    HEAD_ABLATION: "AUROC that is lost without heads",
 }
 
 
@@ -39,6 +41,7 @@ def battery(adata: AnnData) -> list[tuple[str, list[Markup]]]:
         ("What gene features leave", "residualize_edges", _residual),
         ("Against degrees", "degree_null", _degree),
         ("Among matched targets", "matched_evaluation", _matched),
+        ("Without some of its heads", HEAD_ABLATION, causal),
         ("Tests and corrections", CORRECTED, lambda entry: _registry(adata, entry)),
     ]
     sections = [(title, read(entry)) for title, key, read in made if (entry := adata.uns.get(key)) is not None]
@@ -233,7 +236,7 @@ def _power(adata: AnnData) -> list[Markup]:
         frame = adata.uns[key].get("detection") if key in adata.uns else None
         if frame is None or frame.empty:
             continue
-        by = ["edges", *(name for name in ("residualizer",) if name in frame)]
+        by = ["edges", *(name for name in ("residualizer", "readout") if name in frame)]
         for names, own in frame.groupby(by, sort=False):
             found = own.loc[own["detected"].astype(bool), "delta"]
             smallest = f"{found.min():g} sd" if len(found) else f"none up to {own['delta'].max():g} sd"

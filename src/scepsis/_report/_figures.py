@@ -8,6 +8,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from scepsis import pl
+from scepsis._core._keys import HEAD_ABLATION, HEAD_RANKING
 from scepsis._core._numbers import count, decimal
 from scepsis._report._battery import VERDICT
 from scepsis._report._html import tag
@@ -35,6 +36,7 @@ def figures(adata: AnnData, audited: Audited) -> list[Markup]:
         drawn.append(_layers(adata, audited))
     if audited.effects:
         drawn.append(_effects(adata, audited))
+    drawn += [draw(adata) for key, draw in ((HEAD_RANKING, _heads), (HEAD_ABLATION, _ablation)) if key in adata.uns]
     if (edges := audited.slots.get(audited.edges[0])) is not None:
         drawn.append(_matrix(adata, edges))
     return drawn
@@ -74,6 +76,36 @@ def _layers(adata: AnnData, audited: Audited) -> Markup:
         size=(8.0, 4.4),
         alt=f"Mean AUROC by layer, with predictors that have no layer as horizontal lines. Means: {means}.",
         caption="Mean AUROC by layer, with 95 % intervals. Picking a layer here is picking it after seeing the answer.",
+    )
+
+
+def _heads(adata: AnnData) -> Markup:
+    table = adata.uns[HEAD_RANKING]["heads"]
+    value = next(name for name in ("reference", "perturbation", "entropy") if f"rank_{name}" in table)
+    size = (2.6 + 0.36 * (1 + table["head"].max()), 1.3 + 0.36 * max(table["layer"].nunique(), 3))
+    return _figure(
+        lambda ax: pl.head_ranking(adata, value=value, ax=ax),
+        size=size,
+        alt=f"Heads of the model by layer, coloured by {value}; the first are numbered.",
+        caption="What every head alone is worth. Numbers are ranks; a dot beside one says that it is as high by either "
+        "half of the genes.",
+    )
+
+
+def _ablation(adata: AnnData) -> Markup:
+    table = adata.uns[HEAD_ABLATION]["results"]
+    readout = str(table["readout"].iloc[0])
+    own = table[(table["readout"] == readout) & (table["status"] != "not_applicable")]
+    told = "; ".join(
+        f"{name} {'cannot reach it' if status == 'structurally_null' else decimal(value)}"
+        for name, status, value in zip(own["condition"], own["status"], own["difference"], strict=True)
+    )
+    return _figure(
+        lambda ax: pl.head_ablation(adata, ax=ax),
+        size=(7.6, rows_height(len(own), row=0.34, margin=1.9)),
+        alt=f"Difference of AUROC at {readout} under each intervention: {told}.",
+        caption=f"What interventions do to the AUROC at {readout}. Grey rows cannot reach it; hollow markers did not "
+        "move hidden states enough to be evidence.",
     )
 
 

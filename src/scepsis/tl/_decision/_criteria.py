@@ -291,11 +291,9 @@ def causal(rows: Rows) -> Criterion:
     ]
     orthogonal = _orthogonal(rows, readout)
     parts += orthogonal
-    if not orthogonal:
-        missing = rows.piece("A14", f"uniform_top/{readout}")
-        parts.append(Part("orthogonal", missing, None, "no uniform or MLP intervention reaches the readout"))
     names = [condition, *(part.piece.name.split("/")[0] for part in orthogonal)]
-    return Criterion("d", [*parts, *(_material(rows, name) for name in names)])
+    barred = "" if orthogonal else "no uniform or MLP intervention reaches the readout"
+    return Criterion("d", [*parts, *(_material(rows, name) for name in names)], barred=barred)
 
 
 def _orthogonal(rows: Rows, readout: str) -> list[Part]:
