@@ -55,6 +55,8 @@ def require_same_cells(adata: AnnData, sets: list[EdgeSet], *, features: bool, a
 def _remedy(one: EdgeSet) -> str:
     if one.is_attention:
         return f"scepsis.tl.attention_edges(adata, model, key_added={one.key!r})"
+    if one.is_counterfactual:
+        return f"scepsis.tl.insilico_perturbation(adata, model, key_added={one.key!r})"
     return f"scepsis.tl.correlation_edges(adata, key_added={one.key!r})"
 
 

@@ -13,6 +13,7 @@ from ._decision._plan import plan
 from ._decision._verdict import verdict
 from ._edges._attention_edges import attention_edges
 from ._edges._correlation_edges import correlation_edges
+from ._edges._insilico_perturbation import insilico_perturbation
 from ._edges._value_weighted_edges import value_weighted_edges
 from ._response._perturbation_auroc import perturbation_auroc
 from ._response._perturbation_effects import perturbation_effects
@@ -39,6 +40,7 @@ __all__ = [
     "degree_null",
     "explain_edges",
     "incremental_value",
+    "insilico_perturbation",
     "matched_evaluation",
     "perturbation_auroc",
     "perturbation_effects",
