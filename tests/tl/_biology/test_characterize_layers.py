@@ -130,6 +130,17 @@ def test_intervals_are_those_of_reference_auroc(planted: Any) -> None:
     assert row["minimum_detectable"] == pytest.approx(wanted["minimum_detectable"], abs=1e-5)
 
 
+def test_the_methods_paragraph_tells_how_it_was_made(planted: Any) -> None:
+    adata, references, _ = planted
+    sps.tl.tf_profile(adata, references["regulation"], edges=LAYERS[0], n_null=20)
+    sps.tl.attention_vs_coexpression(adata, edges=LAYERS[0], n_null=30, show_progress_bar=False)
+    said = sps.get.methods(adata)
+    assert "AUROC of the pairs that complexes, regulation, abundant and coexpressed list, beside spearman" in said
+    assert "compared with 50 permutations of gene names" in said
+    assert "with 20 permutations of class labels, as inference from 50 regulators with 3 targets on" in said
+    assert "over pairs, against 30 permutations of gene names" in said
+
+
 def test_trend_statistics_follow_from_the_profile(planted: Any) -> None:
     _, _, result = planted
     values = of(result["profile"], "complexes", kind="edges").sort_values("layer")["auroc"]
