@@ -7,8 +7,9 @@ What each layer of a model knows of six references, against a loop of scikit-lea
 Prints rows of markdown. The references have the sizes of the paper's six: 175 regulated pairs (here directed), 1,675
 and 2,747 interactions, and gene sets with about 25,000, 136,000 and 239,000 pairs. The loop computes AUROCs alone, on
 scores that are laid out for it; its time is that of two of the layers, times half their number, and its AUROCs are
-compared; both in CPU time, of one thread. The tool's time is all of it: reading, AUROCs with clustered intervals, differences from correlation,
-trends, partial correlations, enrichment with permuted genes, planted signals, and the registry.
+compared; both in CPU time, of one thread. The tool's time is all of it: reading, AUROCs with clustered intervals,
+differences from correlation, trends, partial correlations, enrichment with permuted genes, planted signals, and the
+registry.
 """
 
 from __future__ import annotations

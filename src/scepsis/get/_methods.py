@@ -200,10 +200,11 @@ def _layers(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
     references = enumerate_words([str(name) for name in params["references"]])
     return (
         f"Layers were scored by the AUROC of the pairs that {references} list, beside {params['versus']}, with "
-        "intervals clustered by gene; edges were correlated with being listed, given co-expression and given mean, variance and "
-        f"detection rate of both genes, over at most {count(params['max_pairs'])} listed pairs and as many others; and "
-        f"listed pairs among the {count(params['top'])} strongest edges were compared with {count(params['n_null'])} "
-        "permutations of gene names. Tests of the strongest layer were corrected for the number of layers."
+        "intervals clustered by gene; edges were correlated with being listed, given co-expression and given mean, "
+        f"variance and detection rate of both genes, over at most {count(params['max_pairs'])} listed pairs and "
+        f"as many others; and listed pairs among the {count(params['top'])} strongest edges were compared with "
+        f"{count(params['n_null'])} permutations of gene names. Tests of the strongest layer were corrected for the "
+        "number of layers."
     )
 
 

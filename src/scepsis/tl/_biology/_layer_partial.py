@@ -52,7 +52,7 @@ class _Sample:
         genes = pair_covariates(found.features, first, column, dyadic=whole.dyadic)
         pair = study.sampled[versus]
         everything = np.concatenate([value_covariates(pair), genes], axis=1)
-        covariates = {}
+        covariates: dict[tuple[str, str], FloatArray] = {}
         for scale in SCALES:
             covariates |= {
                 (scale, "nothing"): genes[:, :0],
