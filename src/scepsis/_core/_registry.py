@@ -10,6 +10,7 @@ import numpy as np
 
 from scepsis._core._analyses import ANALYSES
 from scepsis._core._keys import TESTS
+from scepsis._core._resolve import resolve
 from scepsis._version import __version__
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from anndata import AnnData
+
+    from scepsis._core._types import Data
 
 Role = Literal["confirmatory", "descriptive", "exploratory"]
 SMALLEST = float(np.nextafter(0, 1))
@@ -135,6 +138,14 @@ def _entered(tests: pd.DataFrame | None, rows: Sequence[Row], evidence: Evidence
     context = ["analysis", "key", "edges", "reference", "effects"]
     again = pd.MultiIndex.from_frame(old[context]).isin(pd.MultiIndex.from_frame(new[context]))
     return _typed(pd.concat([old[~again], _unrun(old[again]), new]))
+
+
+def holder_of_tests(adata: Data, mod: str | None) -> AnnData:
+    """Whose registry is meant: that of an AnnData or a modality, or what was tested across all modalities."""
+    if mod is None and hasattr(adata, "mod") and TESTS in adata.uns:
+        across: AnnData = adata
+        return across
+    return resolve(adata, mod)
 
 
 def read_tests(adata: AnnData) -> pd.DataFrame:
