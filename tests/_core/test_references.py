@@ -29,15 +29,16 @@ def test_what_a_reference_is_is_seen_from_it(make_audit: Callable[..., ad.AnnDat
         network=frame(("G0", "G1"), ("G1", "G2"), ("G1", "G0"), ("G3", "G4"), ("G4", "G6")),
         proteins=frame(("G0", "G1"), ("G1", "G0"), ("G2", "G3"), ("G3", "G2"), ("G5", "G6")),
         regulators=frame(("G0", "G1"), ("G1", "G0"), mode=["Activation", "Unknown"]),
+        known=frame(("G0", "G1"), ("G2", "G3"), directed=False),
         terms=frame(("term A", "G0"), ("term A", "G1"), ("term B", "G5")),
         sets={"term A": ["G0", "G1", "G2"]},
     )
     assert {name: one.kind for name, one in found.items()} == {
         "network": "directed", "proteins": "undirected", "regulators": "directed", "terms": "gene_sets",
-        "sets": "gene_sets",
+        "known": "undirected", "sets": "gene_sets",
     }  # fmt: skip
     assert {name: int(one.listed.sum()) for name, one in found.items()} == {
-        "network": 5, "proteins": 3, "regulators": 2, "terms": 1, "sets": 3,
+        "network": 5, "proteins": 3, "regulators": 2, "terms": 1, "known": 2, "sets": 3,
     }  # fmt: skip
     assert found["network"].sources.tolist() == [0, 1, 3, 4]
 

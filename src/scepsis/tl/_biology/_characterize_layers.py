@@ -77,8 +77,9 @@ def characterize_layers(  # noqa: PLR0913 - several questions of the same rankin
         Key of the co-expression that layers are compared with, and that partial correlations are given.
     kinds
         Reference -> ``directed``, ``undirected`` or ``gene_sets``, where it should not be seen from the reference
-        itself: a frame without ``mode`` that lists most of its pairs in both directions is undirected, and one whose
-        sources are no genes holds gene sets.
+        itself: a column ``directed`` says it, as frames of ``scepsis.references`` have it; without it, a frame without
+        ``mode`` that lists most of its pairs in both directions is undirected. A frame whose sources are no genes
+        holds gene sets.
     universe
         Pairs that a directed reference could have listed: ``regulators``, from genes with at least `min_targets`
         evaluated targets to all other genes; ``all_pairs`` of two different genes. Undirected references and gene
