@@ -112,7 +112,7 @@ def read_references(
         else:
             network = read_network(
                 adata, reference, panel, universe=universe if kind == "directed" else "unordered",
-                min_targets=min_targets, gene_symbols=gene_symbols, argument=argument,
+                min_targets=min_targets, gene_symbols=gene_symbols, argument=argument, allow_empty=True,
             )  # fmt: skip
         found.append(_over(name, kind, network, valid, min_targets))
     return References(sets, found, panel, features, same)
