@@ -75,7 +75,7 @@ def characterize_layers(
     profile = read_frame(data, key, "profile", maker=MAKER)
     versus = str(read_result(data, key, maker=MAKER)["params"]["versus"])
     curve = chosen_curve(profile, edges, key)
-    layers = profile[profile["curve"] == curve].sort_values("layer")
+    layers = profile[profile["curve"] == curve].sort_values("layer", kind="stable")
     names = list(dict.fromkeys(layers["reference"]))
     numbers = list(dict.fromkeys(layers["layer"]))
     columns = [*(("edges", number) for number in numbers), ("versus", -1), ("feature", -1)]

@@ -75,7 +75,7 @@ def characterize_layers_trend(
     trends = read_frame(data, key, "trends", maker=MAKER)
     versus = str(read_result(data, key, maker=MAKER)["params"]["versus"])
     curve = chosen_curve(profile, edges, key)
-    own = profile[profile["curve"] == curve].sort_values("layer")
+    own = profile[profile["curve"] == curve].sort_values("layer", kind="stable")
     names = list(dict.fromkeys(own["reference"]))
     axes = axes_or_new(ax, width=7.2, height=4.4)
     ends: list[tuple[str, float, str]] = []
