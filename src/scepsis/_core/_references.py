@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from scepsis._core._types import BoolArray, EdgesLike, FloatArray, IntArray
 
 ReferenceKind = Literal["directed", "undirected", "gene_sets"]
+#: Column of frames of `scepsis.references`: whether pairs have a direction.
+DIRECTED = "directed"
 #: Share of pairs that are listed in both directions above which a reference has none.
 _BOTH_WAYS = 0.5
 
@@ -110,7 +112,7 @@ def read_references(
         else:
             network = read_network(
                 adata, reference, panel, universe=universe if kind == "directed" else "unordered",
-                min_targets=min_targets, gene_symbols=gene_symbols, argument=argument,
+                min_targets=min_targets, gene_symbols=gene_symbols, argument=argument, allow_empty=True,
             )  # fmt: skip
         found.append(_over(name, kind, network, valid, min_targets))
     return References(sets, found, panel, features, same)
@@ -144,8 +146,9 @@ def _kind(adata: AnnData, reference: Any, gene_symbols: str | None) -> Reference
     """
     Say what a reference is, where the caller does not.
 
-    A mapping, or a frame whose sources are no genes (but whose targets are), holds gene sets. A frame that lists most
-    of its pairs in both directions and tells no modes has no direction.
+    A mapping, or a frame whose sources are no genes (but whose targets are), holds gene sets. A column ``directed``
+    says whether pairs have a direction; without one, a frame that lists most of its pairs in both directions and tells
+    no modes has none.
     """
     if isinstance(reference, Mapping):
         return "gene_sets"
@@ -155,6 +158,8 @@ def _kind(adata: AnnData, reference: Any, gene_symbols: str | None) -> Reference
     source, target = (pd.Index(reference[side].dropna().unique().astype(str)) for side in (SOURCE, TARGET))
     if not source.isin(names).any() and target.isin(names).any():
         return "gene_sets"
+    if DIRECTED in reference:
+        return "directed" if reference[DIRECTED].any() else "undirected"
     if MODE in reference:
         return "directed"
     pairs = pd.MultiIndex.from_frame(reference[[SOURCE, TARGET]].astype(str)).unique()
