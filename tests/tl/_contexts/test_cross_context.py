@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import anndata as ad
 import mudata
 import numpy as np
 import pandas as pd
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import anndata as ad
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 #: Steps that take long and that nothing here is about.
@@ -296,3 +296,21 @@ def test_other_bad_input_leaves_everything_as_it_was(contexts: dict[str, ad.AnnD
             sps.tl.cross_context(mdata, **QUICK | given)
         assert not mdata.uns
         assert all("audit" not in one.uns and "tests" not in one.uns for one in mdata.mod.values())
+
+
+@pytest.mark.real_data
+def test_replicates_of_a_real_screen_are_too_small_to_claim_anything(data_dir: Path) -> None:
+    adata = ad.read_h5ad(data_dir / "screens" / "papalexi_eccite_thp1_299genes.h5ad")
+    sps.pp.lognormalize(adata, totals="n_umis_total")
+    kept = adata.obs["perturbation"].isin(["non-targeting", "IFNGR2", "STAT1", "JAK2", "IRF1", "STAT2"])
+    parts = {name: adata[kept & (adata.obs["bio_rep"] == name)].copy() for name in ("rep_1", "rep_2", "rep_3")}
+    mdata = _together(parts)
+    sps.tl.cross_context(mdata, edges="spearman", **QUICK)
+    result = mdata.uns["cross_context"]
+    assert set(result["contexts"]["status"]) == {"underpowered"}
+    assert (result["contexts"]["n_units"] < 6).all()
+    assert result["estimates"]["equivalence"].eq("").all()
+    assert result["estimates"]["effect_size"].notna().any()
+    shared = dict.fromkeys(("rep_1", "rep_2"), parts["rep_1"])
+    with pytest.raises(ValueError, match="cells are in two contexts"):
+        sps.tl.cross_context(_together({name: one.copy() for name, one in shared.items()}), edges="spearman", **QUICK)
