@@ -10,6 +10,7 @@ import torch
 from scepsis.edges._accumulate import Plan
 from scepsis.edges._attention import Extraction, to_batch
 from scepsis.edges._panel import panel_attention
+from scepsis.models._prefix import cached_prefix
 from scepsis.models._protocol import place
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 class Ablation(Extraction):
     """
     Reads attention at some layers without an intervention, head by head, and under each of several.
+
+    Layers below the lowest one that is touched are not run again for interventions that begin at the same layer.
 
     Where an intervention touches heads of a layer that is read, their maps are left out of its mean, and `without`
     leaves them out of the mean that it is compared with: what an intervention does *behind* a map says nothing of it.
@@ -69,9 +72,18 @@ class Ablation(Extraction):
     def _run(self, cells: Sequence[Cell], done: set[tuple[int, int]]) -> None:
         batch = to_batch(self.model, cells)
         targets = self._targets(batch, cells)
-        self._read(batch, cells, targets, self._add, done)
+        # Runs that begin at one layer share what lies below it, the one without an intervention those of the most.
+        groups: dict[int, list[int]] = {}
         for number, one in enumerate(self.interventions):
-            self._treat(number, one, batch, cells, targets, done)
+            groups.setdefault(one.lowest, []).append(number)
+        is_first = True
+        for lowest, numbers in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
+            with cached_prefix(self.model, lowest):
+                if is_first:
+                    self._read(batch, cells, targets, self._add, done)
+                for number in numbers:
+                    self._treat(number, self.interventions[number], batch, cells, targets, done)
+            is_first = False
 
     def _treat(
         self,

@@ -2,7 +2,10 @@ from ._biology._attention_vs_coexpression import attention_vs_coexpression
 from ._biology._characterize_layers import characterize_layers
 from ._biology._characterize_layers_trend import characterize_layers_trend
 from ._biology._tf_profile import tf_profile
+from ._causes._head_ablation import head_ablation
 from ._causes._head_ranking import head_ranking
+from ._causes._mediation import mediation
+from ._causes._model_effects import model_effects
 from ._confounds._degree_null import degree_null
 from ._confounds._explain_edges import explain_edges
 from ._confounds._incremental_value import incremental_value
@@ -37,9 +40,12 @@ __all__ = [
     "degree_null",
     "explain_edges",
     "gene_universe_effect",
+    "head_ablation",
     "head_ranking",
     "incremental_value",
     "matched_evaluation",
+    "mediation",
+    "model_effects",
     "network",
     "perturbation_auroc",
     "perturbation_auroc_layers",

@@ -22,6 +22,7 @@ from ._decision._verdict import verdict
 from ._edges._attention_edges import attention_edges
 from ._edges._baseline_edges import baseline_edges
 from ._edges._correlation_edges import correlation_edges
+from ._edges._insilico_perturbation import insilico_perturbation
 from ._edges._value_weighted_edges import value_weighted_edges
 from ._response._perturbation_auroc import perturbation_auroc
 from ._response._perturbation_effects import perturbation_effects
@@ -54,6 +55,7 @@ __all__ = [
     "explain_edges",
     "gene_universe_effect",
     "incremental_value",
+    "insilico_perturbation",
     "matched_evaluation",
     "mediation",
     "model_effects",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +39,7 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
     match: str | Sequence[str] = inputs.MATCHES,
     n_exceed: int = 10,
     n_cells: int | None = None,
+    n_fidelity: int = 32,
     edges: str = "attention",
     effects: str = "perturbation",
     margin: float = 0.005,
@@ -91,6 +93,8 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
         Random sets that take as much after which no more are run.
     n_cells
         Cells, of those that were ranked on; by a pilot when not given (Notes).
+    n_fidelity
+        Cells, of those, whose hidden states are compared with and without each condition.
     edges
         Edges that the tests speak for in the registry.
     effects
@@ -132,13 +136,13 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
         ``minimum_detectable``, ``n_units``; ``auroc_all`` of all heads and the ``difference_from_all`` (the paper's).
         Of the primary condition ``p_random`` with its smallest possible value ``p_random_floor``, ``p_randomised``,
         ``percentile``, ``null_mean, null_sd, n_null, n_possible``. ``hidden_max, hidden_at_readout, floor_at_readout,
-        material``, and ``is_evidence``. ``status`` and ``reason``: ``structurally_null`` cannot be reached,
-        ``not_applicable`` does not exist in this model, ``not_applied`` did nothing.
+        logit_distance, material``, and ``is_evidence``. ``status`` and ``reason``: ``structurally_null`` cannot be
+        reached, ``not_applicable`` does not exist in this model, ``not_applied`` did nothing.
     ``["per_perturbation"]``
         ``condition, readout, perturbation, auroc_before, auroc, difference``.
     ``["fidelity"]``
-        ``condition, what, layer, distance, floor``: cosine distance of mean hidden states after each layer, and of
-        logits, to those without the intervention, beside that of two identical runs.
+        ``condition, what, layer, distance, floor``: cosine distance of mean hidden states that enter each layer (the
+        last is what comes out), and of logits (layer -1), to those without the condition, beside what rounding makes.
     ``["doses"]``
         ``family, readout, doses, statistic, p_value, slope, is_monotone, n_units``: Page's test, one-sided, that AUROC
         falls with the number of heads taken out.
@@ -179,7 +183,7 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
     is compared.
 
     **Evidence.** A difference or its absence is evidence if the readout can be reached, what enters it moved by more
-    than between two identical runs, and some layer's hidden states moved by more than 0.02.
+    than rounding moves it, and some layer's hidden states moved by more than 0.02.
 
     **Random sets.** Besag and Clifford's sequential test on the mean drop, on the same cells: it stops when `n_exceed`
     sets took as much, so that a clear null costs few passes. Where fewer than `n_random` sets exist, all are run.
@@ -198,11 +202,11 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
     >>> import scepsis as sps
     >>> adata, model = sps.datasets.demo(), sps.models.load("demo")
     >>> sps.pp.select_cells(adata, n_cells=60)
-    >>> sps.tl.perturbation_effects(adata, n_null_splits=0, show_progress_bar=False)
+    >>> sps.tl.perturbation_effects(adata, n_null_splits=1, show_progress_bar=False)
     >>> network = adata.uns["simulate_screen"]["network"]
     >>> sps.tl.rank_heads(adata, model, reference=network, show_progress_bar=False)
-    >>> ask = {"conditions": ["top_1", "mlp_1"], "n_random": 4, "n_cells": 20, "show_progress_bar": False}
-    >>> sps.tl.ablate_heads(adata, model, readouts="last", **ask)
+    >>> ask = {"n_random": 4, "n_cells": 20, "n_fidelity": 4, "show_progress_bar": False}
+    >>> sps.tl.ablate_heads(adata, model, conditions=["top_1", "mlp_1"], readouts="last", **ask)
     >>> adata.uns["head_ablation"]["results"][["condition", "reachable", "status"]].to_numpy().tolist()
     [['top_1', 'yes', 'ok'], ['mlp_1', 'no', 'structurally_null']]
     """
@@ -211,7 +215,14 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
     target = resolve(data, mod)
     least = {"min_units": min_units, "min_positives": min_positives, "min_candidates": min_candidates}
     matched = inputs.require_options(
-        match, key_added, margin=margin, n_cells=n_cells, n_random=n_random, n_exceed=n_exceed, **least
+        match,
+        key_added,
+        margin=margin,
+        n_cells=n_cells,
+        n_random=n_random,
+        n_exceed=n_exceed,
+        n_fidelity=n_fidelity,
+        **least,
     )
     seed = resolve_seed(rng)
     given = inputs.given(target, model, ranking, edges, effects, {name: int(value) for name, value in least.items()})
@@ -220,6 +231,7 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
     heads = given.ranking["heads"]
     made = resolve_conditions(conditions, model, heads, model.n_layers - 1 if frozen is None else frozen, seed)
     first = inputs.primary_of(primary, made)
+    made = [replace(one, is_primary=one is first) for one in made]
     cells = Cells(
         target, model, given.tokens, given.panel, given.sources, tuple(sorted(readout.values())), seed, batch_size,
         memory_limit, show_progress_bar,
@@ -230,13 +242,17 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
     n = len(order) if n_cells is None else int(n_cells)
     if n_cells is None and first is not None and first.intervention is not None:
         n, sized = n_cells_for(cells, order, first.intervention, given.target, float(margin))
-    options = Options(int(n_random), "layer" in matched, "entropy" in matched, int(n_exceed), float(margin), seed)
-    found = measure(cells, np.sort(order[:n]), made, first, heads, readout, given.target, options)
+    options = Options(
+        int(n_random), "layer" in matched, "entropy" in matched, int(n_exceed), float(margin),
+        int(n_fidelity), seed,
+    )  # fmt: skip
+    found = measure(cells, np.sort(order[:n]), made, heads, readout, given.target, options)
     params: dict[str, Any] = record(
         conditions=[one.name for one in made], readouts=list(readout), layer=frozen,
         primary="" if first is None else first.name, n_random=int(n_random), match=matched, n_exceed=int(n_exceed),
-        n_cells_run=n, edges=edges, effects=effects, margin=float(margin), ranking=ranking, seed=seed,
-        batch_size=batch_size, **least, **sized, **found.record, **given.provenance,
+        n_cells_run=n,
+        n_fidelity=min(int(n_fidelity), n), edges=edges, effects=effects, margin=float(margin), ranking=ranking,
+        seed=seed, batch_size=batch_size, **least, **sized, **found.record, **given.provenance,
     )  # fmt: skip
     trends = tables.doses(found.measured)
     result = {
@@ -249,7 +265,7 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
         "detection": tables.detection(found.measured, edges),
     }
     tests = registry_rows(
-        found.measured, trends, found.bites, readout, edges, primary=params["primary"], margin=float(margin),
+        found.measured, trends, found.bites, readout, edges, margin=float(margin),
         n_pairs=found.n_pairs, n_pos=found.n_pos,
     )  # fmt: skip
     evidence = Evidence(

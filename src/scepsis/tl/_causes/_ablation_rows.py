@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from scepsis.tl._causes._ablation_tables import Bite, Measured
+    from scepsis.edges._fidelity import Fidelity
+    from scepsis.tl._causes._ablation_tables import Measured
 
 TWO_WAY = "t, clustered by perturbation and gene"
 
 
 def registry_rows(
-    measured: Sequence[Measured], trends: pd.DataFrame, bites: dict[str, Bite], layers: dict[str, int], edges: str,
-    *, primary: str, margin: float, n_pairs: int, n_pos: int,
+    measured: Sequence[Measured], trends: pd.DataFrame, bites: dict[str, Fidelity], layers: dict[str, int], edges: str,
+    *, margin: float, n_pairs: int, n_pos: int,
 ) -> list[Row]:  # fmt: skip
     """Every test: each condition at each readout, the first against random sets, trends, and how much was changed."""
     rows: list[dict[str, Any]] = []
@@ -34,9 +35,8 @@ def registry_rows(
         ),
         "",
     )
-    speaks = {primary, orthogonal}
     for one in measured:
-        marked = one.condition.name in speaks and one.readout == readout
+        marked = (one.condition.is_primary or one.condition.name == orthogonal) and one.readout == readout
         rows.append(_row(one, edges, margin) | {"is_primary": marked, "n": n_pairs, "n_pos": n_pos})
         if one.null is not None:
             rows.append(_against_random(one, edges) | {"n": n_pairs, "n_pos": n_pos})
@@ -126,8 +126,7 @@ def _trend(row: dict[str, Any], edges: str) -> dict[str, Any]:
     }
 
 
-def _bite(name: str, bite: Bite, layer: int, edges: str) -> dict[str, Any]:
-    moved, floor = bite.entering(layer)
+def _bite(name: str, bite: Fidelity, layer: int, edges: str) -> dict[str, Any]:
     return {
         "analysis": "A15",
         "name": f"fidelity/{name}",
@@ -135,12 +134,13 @@ def _bite(name: str, bite: Bite, layer: int, edges: str) -> dict[str, Any]:
         "test_type": "cosine distance",
         "role": "descriptive",
         "edges": edges,
-        "effect_size": bite.largest,
+        "effect_size": bite.maximum,
         "effect_type": "largest cosine distance of hidden states",
-        "statistic": moved,
-        "baseline_name": "two identical runs, at the readout",
-        "baseline_value": floor,
+        "statistic": bite.at(layer),
+        "baseline_name": "rounding, at the readout",
+        "baseline_value": float(bite.floor_hidden[layer]),
         "unit": "cell",
+        "n_units": len(bite.hidden),
         "status": "ok" if bite.applied else "not_applied",
-        "reason": "" if bite.applied else "no hidden state is farther from the other run than in two identical ones",
+        "reason": "" if bite.applied else "no hidden state moved at all",
     }

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
     from scepsis._core._types import FloatArray, Head, IntArray
     from scepsis.edges._ablation import Ablation
+    from scepsis.edges._fidelity import Fidelity
     from scepsis.models import AttentionModel, Intervention
     from scepsis.stats._ablation import CellError, Target
     from scepsis.stats._head_sets import HeadSets
+    from scepsis.tl._causes._conditions import Condition
 
 logger = logging.getLogger(__name__)
 #: Cells of the pilot, and blocks that its error is a jackknife over.
@@ -62,6 +64,19 @@ class Cells:
             for chosen, block, seeds in cell_blocks(self.adata, rows, self.seed):
                 reading.add(block, np.zeros(len(chosen), dtype=np.int64), seeds, bar.update)
         return reading
+
+    def fidelity(self, rows: IntArray, conditions: Sequence[Condition]) -> list[Fidelity]:
+        """How far each condition moves hidden states and logits."""
+        from scepsis.edges._fidelity import measure_fidelity
+
+        interventions = [one.intervention for one in conditions if one.intervention is not None]
+        if not interventions:
+            return []
+        with progress_bar(total=len(rows), desc="fidelity", unit="cell", show=self.show) as bar:
+            blocks = ((block, seeds) for _, block, seeds in cell_blocks(self.adata, rows, self.seed))
+            return measure_fidelity(
+                self.model, blocks, interventions, tokens=self.tokens, batch_size=self.batch_size, on_cells=bar.update
+            )
 
     @property
     def at_once(self) -> int:

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from scepsis._core._types import FloatArray
+    from scepsis.edges._fidelity import Fidelity
     from scepsis.stats._ablation import Change, Seen
     from scepsis.stats._sequential import SequentialTest
     from scepsis.tl._causes._conditions import Condition
 
+#: Hidden states that moved by more than this are changed to a degree that could matter (Kendiukhov 2026).
+MATERIAL = 0.02
 #: Families of doses that a trend is looked for in: beginning of the name, analysis.
 FAMILIES = ("top", "composite", "bottom", "random")
-#: Hidden states that are farther apart than this are changed to a degree that could matter (Kendiukhov 2026).
-MATERIAL = 0.02
 
 
 @dataclass(frozen=True)
@@ -47,52 +48,23 @@ class Measured:
         return f"{self.condition.name}/{self.readout}"
 
 
-@dataclass(frozen=True)
-class Bite:
-    """How much an intervention changes hidden states and logits, beside two identical runs."""
-
-    #: Cosine distance after each layer, and that of two identical runs.
-    hidden: FloatArray
-    floor: FloatArray
-    logits: float = np.nan
-    logits_floor: float = np.nan
-
-    @property
-    def largest(self) -> float:
-        return float(np.nanmax(self.hidden))
-
-    @property
-    def material(self) -> bool:
-        return self.largest > MATERIAL
-
-    @property
-    def applied(self) -> bool:
-        """Whether anything at all is farther apart than two identical runs are."""
-        return bool((self.hidden > self.floor).any())
-
-    def entering(self, layer: int) -> tuple[float, float]:
-        """Distance, and floor, of what enters a layer: that after the layer below it; 0 at the first."""
-        return (float(self.hidden[layer - 1]), float(self.floor[layer - 1])) if layer else (0.0, 0.0)
-
-
-def evidence_of(one: Measured, bite: Bite | None, layer: int) -> tuple[bool | None, str]:
+def evidence_of(one: Measured, bite: Fidelity | None, layer: int) -> tuple[bool | None, str]:
     """Whether a difference, or the lack of one, counts as evidence, and why it does not."""
     if one.status != "ok":
         return False, one.reason or one.status
     if bite is None:
         return None, "how much hidden states change was not measured"
-    if not bite.applied:
-        return False, "hidden states are as close as those of two identical runs: the intervention did nothing"
-    moved, floor = bite.entering(layer)
-    if not moved > floor:
-        return False, "what enters the readout is as close as in two identical runs"
+    if np.isnan(bite.at(layer)):
+        return None, "what enters the readout cannot be read from this family"
+    if not bite.above_floor(layer):
+        return False, "what enters the readout moved no more than rounding moves it"
     if not bite.material:
-        return False, f"hidden states change by {bite.largest:.2g} at most, less than {MATERIAL:g}"
+        return False, f"hidden states moved by {bite.maximum:.2g} at most, no more than {MATERIAL:g}"
     return True, ""
 
 
 def results(
-    measured: Iterable[Measured], bites: dict[str, Bite], layers: dict[str, int], margin: float
+    measured: Iterable[Measured], bites: dict[str, Fidelity], layers: dict[str, int], margin: float
 ) -> pd.DataFrame:
     """One row for each condition and readout."""
     rows = []
@@ -179,13 +151,17 @@ def of_null(one: Measured) -> dict[str, Any]:
     }
 
 
-def _of_bite(bite: Bite | None, layer: int) -> dict[str, Any]:
+def _of_bite(bite: Fidelity | None, layer: int) -> dict[str, Any]:
     if bite is None:
-        return {"hidden_max": np.nan, "hidden_at_readout": np.nan, "floor_at_readout": np.nan, "material": None}
-    moved, floor = bite.entering(layer)
+        names = ("hidden_max", "hidden_at_readout", "floor_at_readout", "logit_distance")
+        return dict.fromkeys(names, np.nan) | {"material": None}
     return {
-        "hidden_max": bite.largest, "hidden_at_readout": moved, "floor_at_readout": floor, "material": bite.material
-    }  # fmt: skip
+        "hidden_max": bite.maximum,
+        "hidden_at_readout": bite.at(layer),
+        "floor_at_readout": float(bite.floor_hidden[layer]),
+        "logit_distance": bite.logit,
+        "material": bite.material,
+    }
 
 
 def per_perturbation(measured: Iterable[Measured], names: Sequence[str]) -> pd.DataFrame:
@@ -267,16 +243,16 @@ def _of_family(measured: Sequence[Measured], family: str, readout: str) -> list[
     return list(found.values())
 
 
-def fidelity(bites: dict[str, Bite]) -> pd.DataFrame:
-    """One row for each condition and layer, and for the logits (layer -1)."""
+def fidelity(bites: dict[str, Fidelity]) -> pd.DataFrame:
+    """One row for each condition and layer that is entered (the last is what comes out), and for logits (layer -1)."""
     rows = []
     for name, bite in bites.items():
         rows += [
             {"condition": name, "what": "hidden", "layer": layer, "distance": value, "floor": floor}
-            for layer, (value, floor) in enumerate(zip(bite.hidden, bite.floor, strict=True))
+            for layer, (value, floor) in enumerate(zip(bite.by_layer, bite.floor_hidden, strict=True))
         ]
         rows.append(
-            {"condition": name, "what": "logits", "layer": -1, "distance": bite.logits, "floor": bite.logits_floor}
+            {"condition": name, "what": "logits", "layer": -1, "distance": bite.logit, "floor": bite.floor_logits}
         )
     columns = {"condition": object, "what": object, "layer": np.int64, "distance": float, "floor": float}
     return pd.DataFrame(rows, columns=list(columns)).astype(columns)

@@ -48,13 +48,15 @@ class Condition:
     #: Heads that were asked for; 0 for anything else.
     k: int = 0
     why_not: str = ""
+    #: Whether it is the one that is held against random sets.
+    is_primary: bool = False
 
     @property
     def analysis(self) -> str:
-        """The paper's first six are A12, further doses A13, anything but taking heads out A14."""
+        """The paper's first six are A12, and what stands for them; further doses A13, anything but heads out A14."""
         if self.kind in {"uniform", "mlp"}:
             return "A14"
-        return "A12" if self.name in FIRST else "A13"
+        return "A12" if self.is_primary or self.name in FIRST else "A13"
 
     @property
     def ranked_on_labels(self) -> bool:

@@ -12,7 +12,7 @@ from scepsis._core._rng import child
 from scepsis.stats._ablation import change, detection
 from scepsis.stats._head_sets import matched_sets
 from scepsis.tl._causes._ablation_run import against_random, means
-from scepsis.tl._causes._ablation_tables import Bite, Measured
+from scepsis.tl._causes._ablation_tables import Measured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from scepsis._core._types import IntArray
     from scepsis.edges._ablation import Ablation
+    from scepsis.edges._fidelity import Fidelity
     from scepsis.models import Intervention
     from scepsis.stats._ablation import Target
     from scepsis.tl._causes._ablation_run import Cells, Null
@@ -36,6 +37,8 @@ class Options:
     by_entropy: bool
     n_exceed: int
     margin: float
+    #: Cells whose hidden states are compared.
+    n_fidelity: int
     seed: int
 
     def rng(self, *what: str) -> np.random.Generator:
@@ -48,7 +51,7 @@ class Found:
     """All that was measured."""
 
     measured: list[Measured]
-    bites: dict[str, Bite]
+    bites: dict[str, Fidelity]
     null: Null | None
     #: Labelled pairs, and responders among them.
     n_pairs: int
@@ -74,7 +77,6 @@ def measure(
     cells: Cells,
     rows: IntArray,
     made: Sequence[Condition],
-    primary: Condition | None,
     heads: pd.DataFrame,
     readouts: dict[str, int],
     target: Target,
@@ -82,7 +84,6 @@ def measure(
 ) -> Found:
     """Run cells without and under every condition, and the primary one against random sets."""
     measured: list[Measured] = []
-    bites: dict[str, Bite] = {}
     able = [one for one in made if one.intervention is not None]
     step = cells.at_once
     labelled = (target.labels >= 0) & (target.row >= 0)[:, None]
@@ -93,17 +94,17 @@ def measure(
         reading = cells.run(rows, interventions, what="interventions")
         for number, one in enumerate(some):
             of_condition[one.name] = [
-                _one(one, name, layer, reading, number, target, options, is_primary=one is primary)
-                for name, layer in readouts.items()
+                _one(one, name, layer, reading, number, target, options) for name, layer in readouts.items()
             ]
-        bites |= _bites(reading, some)
     for one in made:
         measured += of_condition.get(one.name) or [_impossible(one, name) for name in readouts]
+    bites = dict(zip([one.name for one in able], cells.fidelity(rows[: options.n_fidelity], able), strict=True))
     measured = [_with_effect(one, bites) for one in measured]
     _warn_of_unreachable(measured, readouts)
+    primary = next((one for one in made if one.is_primary), None)
     null = _null(cells, rows, primary, heads, measured, readouts, target, options)
-    if null is not None and primary is not None:
-        measured = [_held_against(one, primary, null, readouts, options) for one in measured]
+    if null is not None:
+        measured = [_held_against(one, null, readouts, options) for one in measured]
     return Found(measured, bites, null, int(labelled.sum()), int((labelled & (target.labels == 1)).sum()))
 
 
@@ -119,8 +120,6 @@ def _one(
     number: int,
     target: Target,
     options: Options,
-    *,
-    is_primary: bool,
 ) -> Measured:
     """What one condition does at one readout."""
     from scepsis.models._reach import reach
@@ -143,22 +142,16 @@ def _one(
         status = "too_few_units"
         reason = f"{found.found.n_units} perturbations count, and {target.min_units} are needed"
     seen = []
-    if is_primary and status == "ok":
+    if condition.is_primary and status == "ok":
         seen = detection(before, after, target, margin=options.margin, rng=options.rng("planted", readout))
     return Measured(condition, readout, reachable, found, of_all, status, reason, seen=seen)
 
 
-def _bites(reading: Ablation, some: Sequence[Condition]) -> dict[str, Bite]:
-    """How much each condition changes hidden states, as far as that was read."""
-    del reading, some
-    return {}
-
-
-def _with_effect(one: Measured, bites: dict[str, Bite]) -> Measured:
+def _with_effect(one: Measured, bites: dict[str, Fidelity]) -> Measured:
     bite = bites.get(one.condition.name)
     if bite is None or bite.applied or one.status != "ok":
         return one
-    return replace(one, status="not_applied", reason="no hidden state moved by more than between two identical runs")
+    return replace(one, status="not_applied", reason="no hidden state moved at all")
 
 
 def _warn_of_unreachable(measured: Sequence[Measured], readouts: dict[str, int]) -> None:
@@ -190,7 +183,7 @@ def _null(
     observed = {
         readouts[one.readout]: -one.change.found.difference
         for one in measured
-        if one.condition.name == primary.name and one.status == "ok" and one.change is not None
+        if one.condition.is_primary and one.status == "ok" and one.change is not None
     }
     if not observed:
         return None
@@ -207,11 +200,9 @@ def _null(
     return against_random(cells, rows, sets, pairs, observed, target, options.n_exceed)
 
 
-def _held_against(
-    one: Measured, primary: Condition, null: Null, readouts: dict[str, int], options: Options
-) -> Measured:
+def _held_against(one: Measured, null: Null, readouts: dict[str, int], options: Options) -> Measured:
     test = null.tests.get(readouts[one.readout])
-    if one.condition.name != primary.name or test is None:
+    if not one.condition.is_primary or test is None:
         return one
     return replace(
         one,

@@ -190,7 +190,7 @@ def mediation(
     target = resolve(data, mod)
     _check(direction, ablation, key_added)
     _check_numbers(n_cells, n_permutations, max_passes, batch_size)
-    kind, parts = resolve_components(model, components, layers)
+    kind, parts = _resolve_components(model, components, layers)
     ablated = Ablated(parts, ablation)
     _require_runnable(model, ablated)
     seed = resolve_seed(rng)
@@ -273,7 +273,7 @@ def _check_numbers(n_cells: int, n_permutations: int | None, max_passes: int, ba
             require_positive(value, argument=argument, minimum=minimum)
 
 
-def resolve_components(
+def _resolve_components(
     model: AttentionModel, components: Kind | Sequence[Head], layers: int | Sequence[int] | None
 ) -> tuple[Kind, tuple[Component, ...]]:
     """What takes part: heads or MLPs of layers, or heads one by one."""
