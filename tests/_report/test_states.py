@@ -71,7 +71,7 @@ def test_sections_hold_the_numbers_and_say_what_they_mean(planted: ad.AnnData) -
     ("changes", "said"),
     [
         ({"gain": -0.1}, "but not than all cells together"),
-        ({"n_null": 19, "p_value": 0.05}, "too few random groups"),
+        ({"n_null": 19, "p_value": 0.05}, "of which too few were drawn"),
         ({"p_value": 0.3}, "so that the gain is not shown to come from states"),
         ({"p_value": 0.3, "gain": -0.1}, "no better than all cells together, nor is it shown"),
     ],

@@ -112,7 +112,7 @@ def _matched(key: str, reference: str, row: pd.Series[Any]) -> str:
     better = row["p_value"] < ALPHA
     gained = row["gain"] > 0
     if (1 + row["n_null"]) * ALPHA <= 1:
-        found = "is set beside too few random groups on {} to be told from them"
+        found = "cannot be told from random groups of the same sizes on {}, of which too few were drawn"
     elif better and gained:
         found = "ranks the pairs of {} better than random groups of the same sizes do, and than all cells together"
     elif better:
