@@ -22,7 +22,9 @@ _BLOCK = 2048
 #: Share of the cells up to which a gene is rare: its products take only the cells in which it is seen.
 _SPARSE = 0.15
 #: Columns that are added to at a time.
-_TILE = 128
+_TILE = 256
+#: Rows and columns of the pieces in which a symmetric result is written.
+_SQUARE = 64
 
 
 @dataclass
@@ -240,16 +242,21 @@ def _mixed_products(indptr: Any, cells: Any, ranks: Any, start: int, dense: Floa
 
 @numba.njit(cache=True, nogil=True)
 def _standardize(products: FloatArray, scale: FloatArray, order: IntArray, result: FloatArray) -> None:
-    """Correlations from what is on and above the diagonal of `products`, put back where the genes were."""
-    for one in range(len(order)):
-        row = order[one]
-        result[row, row] = np.nan
-        for other in range(one + 1, len(order)):
-            value = products[one, other] / (scale[one] * scale[other])
-            if not np.isnan(value):
-                value = min(1.0, max(-1.0, value))
-            result[row, order[other]] = value
-            result[order[other], row] = value
+    """Correlations from what is on and above the diagonal of `products`, tile by tile, back where the genes were."""
+    n = len(order)
+    weight = 1 / scale
+    for top in range(0, n, _SQUARE):
+        for left in range(top, n, _SQUARE):
+            for one in range(top, min(top + _SQUARE, n)):
+                row = order[one]
+                for other in range(max(left, one), min(left + _SQUARE, n)):
+                    value = products[one, other] * weight[one] * weight[other]
+                    if not np.isnan(value):
+                        value = min(1.0, max(-1.0, value))
+                    result[row, order[other]] = value
+                    result[order[other], row] = value
+    for gene in range(n):
+        result[gene, gene] = np.nan
 
 
 def _ranked(columns: sparse.csc_matrix) -> sparse.csc_matrix:

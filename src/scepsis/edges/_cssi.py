@@ -253,7 +253,7 @@ def _keep_strongest(network: FloatArray, scale: float, strongest: FloatArray) ->
     """
     Update in place.
 
-    As atanh(x) <= x + x^3 / (3 (1 - x^2)), most pairs need no logarithm once a stronger stratum was seen.
+    As atanh(x) <= x + 4/9 x^3 up to 1/2, most pairs need no logarithm once a stronger stratum was seen.
     """
     for pair in range(len(network)):
         value = np.float64(network[pair])
@@ -261,7 +261,7 @@ def _keep_strongest(network: FloatArray, scale: float, strongest: FloatArray) ->
             continue
         size = min(abs(value), BELOW_ONE)
         before = np.float64(strongest[pair])
-        if not np.isnan(before) and scale * (size + size**3 / (3 * (1 - size * size))) < abs(before):
+        if size < 0.5 and scale * size * (1 + 4 / 9 * size * size) < abs(before):  # never of a pair not seen before
             continue
         z = np.float32(scale * np.arctanh(size))
         if np.isnan(before) or z > abs(before) or (z == abs(before) and value > 0):
