@@ -13,7 +13,7 @@ from scepsis._core._edge_frames import SOURCE, TARGET
 from scepsis._core._edge_sets import gather_edges, panel_of
 from scepsis._core._gene_sets import read_gene_sets
 from scepsis._core._gene_table import gene_features, require_same_cells
-from scepsis._core._network import MODE, read_network
+from scepsis._core._network import DIRECTED, MODE, read_network
 from scepsis._core._screen_pairs import oriented
 from scepsis._core._validate import listing, require_choice, require_key
 
@@ -74,7 +74,7 @@ class References:
         return {one.name: one.params for one in self.sets}
 
 
-def read_references(  # noqa: PLR0913 - everything that says how a reference is read
+def read_references(
     adata: AnnData,
     references: Any,
     edges: EdgesLike,
@@ -144,12 +144,14 @@ def _kind(adata: AnnData, reference: Any, gene_symbols: str | None) -> Reference
     Say what a reference is, where the caller does not.
 
     A mapping, or a frame whose sources are no genes (but whose targets are), holds gene sets. A frame that lists most
-    of its pairs in both directions and tells no modes has no direction.
+    of its pairs in both directions and tells no modes, or whose column ``directed`` says so, has no direction.
     """
     if isinstance(reference, Mapping):
         return "gene_sets"
     if not {SOURCE, TARGET} <= set(reference.columns):
         return "directed"  # whose reader says what is missing
+    if DIRECTED in reference and not reference[DIRECTED].any():
+        return "undirected"
     names = adata.var_names if gene_symbols is None else pd.Index(adata.var.get(gene_symbols, adata.var_names))
     source, target = (pd.Index(reference[side].dropna().unique().astype(str)) for side in (SOURCE, TARGET))
     if not source.isin(names).any() and target.isin(names).any():
