@@ -13,7 +13,7 @@ from scepsis._core._edge_frames import SOURCE, TARGET
 from scepsis._core._edge_sets import gather_edges, panel_of
 from scepsis._core._gene_sets import read_gene_sets
 from scepsis._core._gene_table import gene_features, require_same_cells
-from scepsis._core._network import MODE, read_network
+from scepsis._core._network import DIRECTED, MODE, read_network
 from scepsis._core._screen_pairs import oriented
 from scepsis._core._validate import listing, require_choice, require_key
 
@@ -154,6 +154,8 @@ def _kind(adata: AnnData, reference: Any, gene_symbols: str | None) -> Reference
         return "gene_sets"
     if not {SOURCE, TARGET} <= set(reference.columns):
         return "directed"  # whose reader says what is missing
+    if DIRECTED in reference and not reference[DIRECTED].any():
+        return "undirected"
     names = adata.var_names if gene_symbols is None else pd.Index(adata.var.get(gene_symbols, adata.var_names))
     source, target = (pd.Index(reference[side].dropna().unique().astype(str)) for side in (SOURCE, TARGET))
     if not source.isin(names).any() and target.isin(names).any():
