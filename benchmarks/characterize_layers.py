@@ -81,7 +81,7 @@ def loop(adata: ad.AnnData, given: dict[str, object], result: dict[str, pd.DataF
             for genes in reference.values():
                 own = [place[one] for one in genes]
                 listed[np.ix_(own, own)] = True
-        np.fill_diagonal(listed, False)
+        np.fill_diagonal(listed, 0)
         if name == "trrust":
             rows = np.flatnonzero(listed.sum(axis=1) >= 3)
             others = rows[:, None] != np.arange(n)

@@ -130,11 +130,11 @@ def planted_model(
     noise: float = 0.3,
     seed: int = 0,
 ) -> PlantedModel:
-    """The first `n_regulators` genes each regulate three others; every target has one or two regulators."""
+    """The first `n_regulators` genes regulate three others each, and no gene has two regulators."""
     rng = np.random.default_rng(seed)
     regulates = np.zeros((n_genes, n_genes), dtype=bool)
-    for regulator in range(n_regulators):
-        regulates[regulator, rng.choice(np.arange(n_regulators, n_genes), 3, replace=False)] = True
+    targets = rng.permutation(np.arange(n_regulators, n_genes))[: 3 * n_regulators].reshape(n_regulators, 3)
+    regulates[np.arange(n_regulators)[:, None], targets] = True
     network = _Network(n_genes, n_layers, n_heads)
     generator = torch.Generator().manual_seed(seed)
     identity, found = slice(0, n_genes), slice(n_genes, 2 * n_genes)
@@ -146,7 +146,7 @@ def planted_model(
     with torch.no_grad():
         network.embedding.weight.zero_()
         network.embedding.weight[:n_genes, identity] = torch.eye(n_genes)
-        network.embedding.weight[: n_genes + 2, rest] = draw(n_genes + 2, _NOISE)
+        network.embedding.weight[: n_genes + 2, rest] = 0.3 * draw(n_genes + 2, _NOISE)
         for number, layer in enumerate(network.layers):
             for parameter in layer.parameters():
                 parameter.zero_()
@@ -172,7 +172,7 @@ def _fill(layer: _Layer, number: int, head: int, own: slice, carrier: tuple[int,
         return
     for project, weights in zip((layer.query, layer.key, layer.value), drawn, strict=False):
         project.weight[own, rest] = noise * weights
-    layer.output.weight[rest, own] = 0.1 * drawn[3] / n_genes**0.5
+    layer.output.weight[rest, own] = 0.05 * drawn[3] / n_genes**0.5
     if number > carrier[0]:
         layer.query.weight[own, :n_genes] = 3.0 * n_genes**0.5 * torch.eye(n_genes)
         layer.key.weight[own, n_genes : 2 * n_genes] = torch.eye(n_genes)

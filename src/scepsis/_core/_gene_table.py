@@ -58,6 +58,8 @@ def _remedy(one: EdgeSet) -> str:
         return f"scepsis.tl.attention_edges(adata, model, key_added={one.key!r})"
     if one.params.get("method") in get_args(BaselineMethod):
         return f"scepsis.tl.baseline_edges(adata, method={one.params['method']!r}, key_added={one.key!r})"
+    if one.is_counterfactual:
+        return f"scepsis.tl.insilico_perturbation(adata, model, key_added={one.key!r})"
     return f"scepsis.tl.correlation_edges(adata, key_added={one.key!r})"
 
 

@@ -40,6 +40,20 @@ def layer_keys(adata: AnnData, key: str) -> dict[int, str]:
     return {int(alone[0]): key} if len(alone) == 1 and not len(params.get("heads", [])) else {}
 
 
+def layers_behind(key: str, owner: str, params: Mapping[str, Any]) -> list[int] | None:
+    """
+    Layers that attention under ``varp[key]`` is the mean of, of a record that `owner` keeps.
+
+    None where it could not be read from a model anew: it is of some heads, sources or one group of cells.
+    """
+    if "layers" not in params or params.get("groupby") or params.get("heads") or params.get("sources"):
+        return None
+    layers = [int(layer) for layer in params["layers"]]
+    if owner == key:
+        return layers
+    return next(([layer] for layer in layers if EdgeKeys(owner).layer(layer) == key), None)
+
+
 def recorded_rule(adata: AnnData, owner: str, key: str, params: Mapping[str, Any]) -> str:
     """
     How the layers behind ``varp[key]`` were chosen, as the records have it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -65,16 +65,17 @@ class References:
     features: FloatArray
     same_cells: bool
 
-    def matrix(self, one: EdgeSet) -> FloatArray:
-        """What a set says of every ordered pair of the panel, genes x genes; magnitudes where it is signed."""
-        return oriented(one, self.genes, self.genes)
+    def matrix(self, one: EdgeSet, *, signed: bool = False) -> FloatArray:
+        """What a set says of every ordered pair, genes x genes: magnitudes of signed edges, unless `signed`."""
+        plain = replace(one, edges=replace(one.edges, params=one.params | {"signed": False})) if signed else one
+        return oriented(plain, self.genes, self.genes)
 
     @property
     def records(self) -> dict[str, dict[str, Any]]:
         return {one.name: one.params for one in self.sets}
 
 
-def read_references(  # noqa: PLR0913 - everything that says how a reference is read
+def read_references(
     adata: AnnData,
     references: Any,
     edges: EdgesLike,

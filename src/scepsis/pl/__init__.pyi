@@ -2,6 +2,7 @@ from ._biology._attention_vs_coexpression import attention_vs_coexpression
 from ._biology._characterize_layers import characterize_layers
 from ._biology._characterize_layers_trend import characterize_layers_trend
 from ._biology._tf_profile import tf_profile
+from ._causes._head_ablation import head_ablation
 from ._causes._head_ranking import head_ranking
 from ._causes._mediation import mediation
 from ._causes._model_effects import model_effects
@@ -13,6 +14,7 @@ from ._confounds._reference_auroc import reference_auroc
 from ._confounds._residualize_edges import residualize_edges
 from ._contexts._compare_models import compare_models
 from ._contexts._cross_context import cross_context
+from ._contexts._gene_universe_effect import gene_universe_effect
 from ._decision._verdict import verdict
 from ._edges._attention_edges import attention_edges
 from ._response._perturbation_auroc import perturbation_auroc
@@ -37,6 +39,8 @@ __all__ = [
     "cssi_scan",
     "degree_null",
     "explain_edges",
+    "gene_universe_effect",
+    "head_ablation",
     "head_ranking",
     "incremental_value",
     "matched_evaluation",

@@ -105,7 +105,7 @@ def pooled_variance(influence: FloatArray, took_part: BoolArray) -> PooledVarian
         Units x genes: pairs that take part.
     """
     sums = influence.sum(axis=1), influence.sum(axis=0)
-    part = took_part.any(axis=1), took_part.any(axis=0)
+    part = np.asarray(took_part.any(axis=1)), np.asarray(took_part.any(axis=0))
     return variance_of_sums(*sums, float(np.vdot(influence, influence)), took_part=part, dyadic=False)
 
 
@@ -125,7 +125,7 @@ def dyadic_variance(influence: FloatArray, took_part: BoolArray) -> PooledVarian
         Genes x genes: pairs that take part.
     """
     sums = influence.sum(axis=1), influence.sum(axis=0)
-    part = took_part.any(axis=1), took_part.any(axis=0)
+    part = np.asarray(took_part.any(axis=1)), np.asarray(took_part.any(axis=0))
     return variance_of_sums(*sums, float(np.vdot(influence, influence)), took_part=part, dyadic=True)
 
 

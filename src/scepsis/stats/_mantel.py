@@ -68,7 +68,7 @@ def mantel(
     return Mantel(observed, mean, sd, z, (1 + int(far.sum())) / (1 + n_null))
 
 
-def _standardised(values: FloatArray, valid: BoolArray, *, ranks: bool) -> FloatArray | None:
+def _standardised(values: FloatArray, valid: BoolArray, *, ranks: bool) -> NDArray[np.float64] | None:
     """Values (or ranks) of valid pairs with mean 0 and length 1, 0 elsewhere; None when they do not vary."""
     from scipy.stats import rankdata
 

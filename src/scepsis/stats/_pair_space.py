@@ -78,26 +78,24 @@ class Ranks:
     #: Which of the distinct scores, in ascending order, a pair has.
     step: NDArray[np.int32]
     #: Pairs with a lower score than each distinct one, and their number.
-    bounds: IntArray
+    bounds: NDArray[np.int64]
 
     @classmethod
     def of(cls, scores: FloatArray) -> Ranks:
         """
         Rank scores without NaN, in 32 bits.
 
-        Read as whole numbers that ascend with them, the scores are sorted with the position of the pair in the lower
-        half of each number, in less time than it takes to sort positions.
+        Read as whole numbers that ascend with them, the scores are sorted by their lower and then by their upper half,
+        by counting: a third of the time that a sort by comparison takes.
         """
         narrow = scores.astype(np.float32) + np.float32(0)  # no negative zeros
         bits = narrow.view(np.int32)
         bits ^= (bits >> 31) & np.int32(0x7FFFFFFF)
-        packed = bits.astype(np.int64)
-        packed <<= 32
-        packed |= np.arange(len(packed), dtype=np.int64)
-        packed.sort()
-        step = np.empty(len(packed), dtype=np.int32)
-        bounds = np.empty(len(packed) + 1, dtype=np.int64)
-        n_steps = _number(packed, step, bounds)
+        keys = bits.view(np.uint32) ^ np.uint32(0x80000000)
+        order = _by_half(keys, _by_half(keys, np.arange(len(keys), dtype=np.int32), 0), 16)
+        step = np.empty(len(keys), dtype=np.int32)
+        bounds = np.empty(len(keys) + 1, dtype=np.int64)
+        n_steps = _number(keys, order, step, bounds)
         return cls(step, bounds[: n_steps + 1].copy())
 
     @property
@@ -113,15 +111,33 @@ class Ranks:
 
 
 @numba.njit(cache=True, nogil=True)
-def _number(packed: NDArray[np.int64], step: NDArray[np.int32], bounds: NDArray[np.int64]) -> int:
-    """Number the distinct scores of sorted, packed ones; tell every pair which it has, and where each begins."""
+def _by_half(keys: NDArray[np.uint32], order: NDArray[np.int32], shift: int) -> NDArray[np.int32]:
+    """Sort positions by 16 bits of their keys, leaving those that are equal in their order."""
+    ends = np.zeros(65_537, dtype=np.int64)
+    for key in keys:
+        ends[((key >> shift) & 0xFFFF) + 1] += 1
+    for place in range(1, len(ends)):
+        ends[place] += ends[place - 1]
+    result = np.empty_like(order)
+    for position in order:
+        half = (keys[position] >> shift) & 0xFFFF
+        result[ends[half]] = position
+        ends[half] += 1
+    return result
+
+
+@numba.njit(cache=True, nogil=True)
+def _number(
+    keys: NDArray[np.uint32], order: NDArray[np.int32], step: NDArray[np.int32], bounds: NDArray[np.int64]
+) -> int:
+    """Number the distinct keys in ascending order; tell every pair which it has, and where each begins."""
     current = -1
-    for place in range(len(packed)):
-        if place == 0 or (packed[place] >> 32) != (packed[place - 1] >> 32):
+    for place in range(len(order)):
+        if place == 0 or keys[order[place]] != keys[order[place - 1]]:
             current += 1
             bounds[current] = place
-        step[packed[place] & 0xFFFFFFFF] = current
-    bounds[current + 1] = len(packed)
+        step[order[place]] = current
+    bounds[current + 1] = len(order)
     return current + 1
 
 
@@ -133,10 +149,10 @@ class Standings:
     #: Distinct scores x sets: influence on the AUROC of a negative with that score.
     of_negative: NDArray[np.float32]
     #: The same for every positive of each set.
-    of_positives: list[FloatArray]
+    of_positives: list[NDArray[np.float64]]
 
     @classmethod
-    def of(cls, ranks: Ranks, sets: Sequence[IntArray]) -> Standings:
+    def of(cls, ranks: Ranks, sets: Sequence[NDArray[np.int64]]) -> Standings:
         r"""
         Rank the positives of each set, positions of pairs, against all other pairs; ties count one half.
 
@@ -160,7 +176,7 @@ class Standings:
             _losses(own, _weight(n_neg) * (1 - area), _weight(n_neg) / n_pos, of_negative[:, index])
         return cls(auroc, of_negative, of_positives)
 
-    def influence(self, ranks: Ranks, sets: Sequence[IntArray]) -> NDArray[np.float32]:
+    def influence(self, ranks: Ranks, sets: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
         """Influence of every pair, pairs x sets."""
         result = self.of_negative[ranks.step]
         for index, (positives, own) in enumerate(zip(sets, self.of_positives, strict=True)):
@@ -198,24 +214,31 @@ def _losses(own: NDArray[np.int32], level: float, slope: float, result: NDArray[
 
 @dataclass(frozen=True)
 class InfluenceSums:
-    """Sums over pairs of the influence on AUROCs, and on their differences from others: sets in the last axis."""
+    """Sums over pairs of the influence on AUROCs, sets in the last axis."""
 
-    #: Two (AUROC, difference) x rows x sets; x columns x sets; of squares, x sets.
     by_row: FloatArray
     by_column: FloatArray
+    #: Of squares, and of products with the influence on the AUROCs that are compared with.
     of_pairs: FloatArray
+    of_products: FloatArray
 
-    def of(self, index: int, *, difference: bool) -> tuple[FloatArray, FloatArray, float]:
+    def of(self, index: int) -> tuple[FloatArray, FloatArray, float]:
         """Those of one set."""
-        which = int(difference)
-        return self.by_row[which, :, index], self.by_column[which, :, index], float(self.of_pairs[which, index])
+        return self.by_row[:, index], self.by_column[:, index], float(self.of_pairs[index])
+
+    def difference(self, index: int, base: InfluenceSums) -> tuple[FloatArray, FloatArray, float]:
+        """Those of the difference from what is compared with, whose own sums are `base`."""
+        by_row = self.by_row[:, index] - base.by_row[:, index]
+        by_column = self.by_column[:, index] - base.by_column[:, index]
+        squares = self.of_pairs[index] - 2 * self.of_products[index] + base.of_pairs[index]
+        return by_row, by_column, max(float(squares), 0.0)
 
 
 def influence_sums(
     space: PairSpace,
     ranks: Ranks,
     standings: Standings,
-    sets: Sequence[IntArray],
+    sets: Sequence[NDArray[np.int64]],
     base: NDArray[np.float32],
     slope: NDArray[np.float32],
     weight: float,
@@ -227,15 +250,14 @@ def influence_sums(
     to `slope`, pairs x sets (which has no pairs when it is not wanted): scores after each other make it the influence
     on a weighted sum of their AUROCs.
     """
-    n_rows, n_columns = space.shape
-    sums = np.zeros((2, n_rows, len(sets))), np.zeros((2, n_columns, len(sets))), np.zeros((2, len(sets)))
+    n_sets = len(sets)
+    sums = np.zeros((space.shape[0], n_sets)), np.zeros((space.shape[1], n_sets)), np.zeros((2, n_sets))
     _sum(ranks.step, space.row, space.column, standings.of_negative, base, slope, weight, *sums)
     for index, (positives, own) in enumerate(zip(sets, standings.of_positives, strict=True)):
-        others = standings.of_negative[ranks.step[positives], index]
-        _exchange(
-            positives, own, others, space.row, space.column, base, slope, weight, index, *sums
-        )  # a positive was counted as if it were a negative
-    return InfluenceSums(*sums)
+        others = standings.of_negative[ranks.step[positives], index]  # a positive was counted as if it were a negative
+        _exchange(positives, own, others, space.row, space.column, base, slope, weight, index, *sums)
+    by_row, by_column, (of_pairs, of_products) = sums
+    return InfluenceSums(by_row, by_column, of_pairs, of_products)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -256,13 +278,10 @@ def _sum(
         i, j, s = row[pair], column[pair], step[pair]
         for index in range(of_negative.shape[1]):
             value = np.float64(of_negative[s, index])
-            difference = value - base[pair, index]
-            by_row[0, i, index] += value
-            by_column[0, j, index] += value
+            by_row[i, index] += value
+            by_column[j, index] += value
             of_pairs[0, index] += value * value
-            by_row[1, i, index] += difference
-            by_column[1, j, index] += difference
-            of_pairs[1, index] += difference * difference
+            of_pairs[1, index] += value * base[pair, index]
             if wanted:
                 slope[pair, index] += np.float32(weight * value)
 
@@ -285,19 +304,17 @@ def _exchange(
     wanted = len(slope) > 0
     for number in range(len(positives)):
         pair = positives[number]
-        i, j = row[pair], column[pair]
-        new, old, compared = own[number], np.float64(others[number]), np.float64(base[pair, index])
-        for which in range(2):
-            by_row[which, i, index] += new - old
-            by_column[which, j, index] += new - old
+        new, old = own[number], np.float64(others[number])
+        by_row[row[pair], index] += new - old
+        by_column[column[pair], index] += new - old
         of_pairs[0, index] += new * new - old * old
-        of_pairs[1, index] += (new - compared) ** 2 - (old - compared) ** 2
+        of_pairs[1, index] += (new - old) * base[pair, index]
         if wanted:
             slope[pair, index] += np.float32(weight * (new - old))
 
 
 def sums_of(space: PairSpace, influence: FloatArray) -> tuple[FloatArray, FloatArray, float]:
     """Sums by row, by column, and of squares, of values of pairs."""
-    by_row = np.bincount(space.row, influence, minlength=space.shape[0])
-    by_column = np.bincount(space.column, influence, minlength=space.shape[1])
+    by_row: FloatArray = np.bincount(space.row, influence, minlength=space.shape[0]).astype(np.float64)
+    by_column: FloatArray = np.bincount(space.column, influence, minlength=space.shape[1]).astype(np.float64)
     return by_row, by_column, float(np.vdot(influence, influence))

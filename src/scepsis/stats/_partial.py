@@ -10,13 +10,13 @@ import numpy as np
 from scepsis.stats._pair_space import sums_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from scepsis._core._types import BoolArray, FloatArray, IntArray
     from scepsis.stats._pair_space import PairSpace
 
 #: What is left of a score, relative to what there was, below which it counts as explained to the last digit.
 NOTHING_LEFT = 1e-10
+#: Ranks (of 0 to 1) at which what a feature says may change.
+KNOTS = (0.2, 0.4, 0.6, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,10 @@ def _orthonormal(covariates: FloatArray) -> FloatArray:
         return covariates
     centred = covariates - covariates.mean(axis=0)
     norms = np.sqrt(np.einsum("pc,pc->c", centred, centred))
-    centred = centred[:, norms > 0] / norms[norms > 0]
-    if not centred.shape[1]:
-        return centred
-    basis, triangle, _ = qr(centred, mode="economic", pivoting=True)
+    scaled: FloatArray = centred[:, norms > 0] / norms[norms > 0]
+    if not scaled.shape[1]:
+        return scaled
+    basis, triangle, _ = qr(scaled, mode="economic", pivoting=True)
     kept: FloatArray = basis[:, np.abs(np.diagonal(triangle)) > 1e-8]
     return kept
 
@@ -116,29 +116,61 @@ def _without(values: FloatArray, basis: FloatArray) -> FloatArray:
 def normal_scores(values: FloatArray) -> FloatArray:
     """Quantiles of the normal distribution at the ranks of each column (van der Waerden); ties share theirs."""
     from scipy.special import ndtri
-    from scipy.stats import rankdata
 
-    scores: FloatArray = ndtri(rankdata(values, axis=0) / (len(values) + 1))
+    scores: FloatArray = ndtri(relative_ranks(values))
     return scores
 
 
-def pair_covariates(features: Sequence[tuple[FloatArray, FloatArray]], *, dyadic: bool) -> FloatArray:
+def pair_covariates(features: FloatArray, first: IntArray, second: IntArray, *, dyadic: bool) -> FloatArray:
     """
-    Columns that say what the features of both genes could say of a pair, pairs x columns.
+    Columns that say what features of both genes could say of a pair, pairs x columns.
 
-    For each feature, given as its values in the first and in the second gene: their sum, product, sum of squares and
-    absolute difference; where pairs have a direction also their difference and that of their squares. Products of
-    different features of one gene, and of the two genes, stand beside.
+    Of each feature, as normal scores: sum, product, sum of squares and absolute difference of the two genes, and
+    products of different features; as ranks: sum and product, and at every one of `KNOTS` the sum and the product of
+    what either gene has above it. The latter are for references whose genes are all at one end of a feature: there a
+    polynomial alone leaves a correlation of .1 where there is nothing. Where pairs have a direction, differences stand
+    beside sums.
+
+    Parameters
+    ----------
+    features
+        Genes x features.
+    first, second
+        Genes of every pair.
     """
+    ranks = relative_ranks(features)
     columns: list[Any] = []
-    for first, second in features:
-        columns += [first + second, first * second, first**2 + second**2, np.abs(first - second)]
+    for scores, of_ranks in zip(normal_scores(features).T, ranks.T, strict=True):
+        one, other, low, high = scores[first], scores[second], of_ranks[first], of_ranks[second]
+        columns += [one + other, one * other, one**2 + other**2, np.abs(one - other), low + high, low * high]
         if not dyadic:
-            columns += [first - second, first**2 - second**2]
-    for index, (first, second) in enumerate(features):
-        for other_first, other_second in features[index + 1 :]:
-            columns += [first * other_first + second * other_second, first * other_second + second * other_first]
+            columns += [one - other, one**2 - other**2, low - high]
+        for knot in KNOTS:
+            of_one, of_other = np.maximum(low - knot, 0), np.maximum(high - knot, 0)
+            columns += [of_one + of_other, of_one * of_other, *([] if dyadic else [of_one - of_other])]
+    scores = normal_scores(features)
+    for index, one in enumerate(scores.T):
+        for other in scores.T[index + 1 :]:
+            columns += [
+                one[first] * other[first] + one[second] * other[second],
+                one[first] * other[second] + one[second] * other[first],
+            ]
     return np.stack(columns, axis=1)
+
+
+def value_covariates(values: FloatArray) -> FloatArray:
+    """Columns that say what a value of each pair could say: its normal score, and what its rank has above knots."""
+    scores, ranks = normal_scores(values), relative_ranks(values)
+    columns = [scores, scores**2, ranks, *(np.maximum(ranks - knot, 0) for knot in KNOTS)]
+    return np.stack(columns, axis=1)
+
+
+def relative_ranks(values: FloatArray) -> FloatArray:
+    """Ranks within each column, from 0 to 1; ties share theirs."""
+    from scipy.stats import rankdata
+
+    ranks: FloatArray = rankdata(values, axis=0) / (len(values) + 1)
+    return ranks
 
 
 def balanced_sample(listed: BoolArray, limit: int, rng: np.random.Generator) -> IntArray:

@@ -14,6 +14,7 @@ from ._confounds._reference_auroc import reference_auroc
 from ._confounds._residualize_edges import residualize_edges
 from ._contexts._compare_models import compare_models
 from ._contexts._cross_context import cross_context
+from ._contexts._gene_universe_effect import gene_universe_effect
 from ._decision._audit import audit
 from ._decision._correct_tests import correct_tests
 from ._decision._plan import plan
@@ -21,6 +22,7 @@ from ._decision._verdict import verdict
 from ._edges._attention_edges import attention_edges
 from ._edges._baseline_edges import baseline_edges
 from ._edges._correlation_edges import correlation_edges
+from ._edges._insilico_perturbation import insilico_perturbation
 from ._edges._value_weighted_edges import value_weighted_edges
 from ._response._perturbation_auroc import perturbation_auroc
 from ._response._perturbation_effects import perturbation_effects
@@ -51,7 +53,9 @@ __all__ = [
     "cssi_split_half",
     "degree_null",
     "explain_edges",
+    "gene_universe_effect",
     "incremental_value",
+    "insilico_perturbation",
     "matched_evaluation",
     "mediation",
     "model_effects",

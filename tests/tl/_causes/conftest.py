@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 N_GENES, N_GROUPS, N_LAYERS, SIZE = 60, 8, 12, 10
 #: Layer and number of the head without which the last layer cannot tell sources apart.
 PLANTED = (4, 7)
+#: The model, made once for all tests.
+BUILT: list[Any] = []
 
 
 def targets_of() -> np.ndarray:
@@ -69,6 +71,7 @@ def planted_model(make_checkpoint: Callable[..., Any]) -> Any:
             last.query.weight[reader * SIZE + number, N_GENES + number] = 0.3
             for gene in np.flatnonzero(listed[number]):
                 last.key.weight[reader * SIZE + number, gene] = 0.3
+    BUILT.append(model)
     return model
 
 

@@ -17,10 +17,16 @@ PLANTED = (4, 7)
 QUIET: dict[str, Any] = {"show_progress_bar": False, "n_cells": 6, "n_fidelity": 4}
 
 
+#: Ranked once for all tests of this file.
+RANKED: list[ad.AnnData] = []
+
+
 @pytest.fixture
 def ready(planted_screen: ad.AnnData, planted_model: Any, planted_network: pd.DataFrame) -> ad.AnnData:
-    sps.tl.rank_heads(planted_screen, planted_model, reference=planted_network, show_progress_bar=False)
-    return planted_screen
+    if not RANKED:
+        sps.tl.rank_heads(planted_screen, planted_model, reference=planted_network, show_progress_bar=False)
+        RANKED.append(planted_screen)
+    return RANKED[0].copy()
 
 
 def results(adata: ad.AnnData, key: str = "head_ablation") -> pd.DataFrame:
@@ -34,7 +40,7 @@ def test_planted_head_drops_and_another_does_not(
     """Against all 143 other single heads."""
     sps.tl.ablate_heads(
         ready, planted_model, conditions={"one": Intervention.zero_heads([head])}, match=(), n_random=143,
-        n_exceed=1000, **QUIET,
+        n_exceed=1000, **QUIET | {"n_cells": 2, "n_fidelity": 2},
     )  # fmt: skip
     row = results(ready).loc[("one", "attention_L11")]
     assert row["auroc_before"] > 0.99
@@ -137,8 +143,13 @@ def test_fidelity_tells_what_was_moved(ready: ad.AnnData, planted_model: Any) ->
     assert rows.loc["fidelity/planted", "role"] == "descriptive"
 
 
-def test_conditions_of_the_paper(ready: ad.AnnData, planted_model: Any, roundtrips: Any) -> None:
-    sps.tl.ablate_heads(ready, planted_model, layer=6, n_random=12, n_exceed=2, **QUIET)
+def test_conditions_of_the_paper(
+    ready: ad.AnnData, planted_model: Any, planted_network: pd.DataFrame, roundtrips: Any
+) -> None:
+    # without the last layer, whose heads all show the edges, and which nothing is read above of
+    network, below = planted_network, range(11)
+    sps.tl.rank_heads(ready, planted_model, reference=network, layers=below, show_progress_bar=False)
+    sps.tl.ablate_heads(ready, planted_model, layer=6, n_random=4, n_exceed=2, **QUIET | {"n_cells": 3})
     result = ready.uns["head_ablation"]
     found = result["results"]
     names = set(found["condition"])
@@ -188,7 +199,7 @@ def test_a_pilot_says_how_many_cells(ready: ad.AnnData, planted_model: Any) -> N
 
 def test_small_model_gets_doses_that_fit(screen: ad.AnnData, small_model: Any, planted_network: pd.DataFrame) -> None:
     sps.pp.select_cells(screen)
-    sps.tl.perturbation_effects(screen, min_cells=30, n_null_splits=0, show_progress_bar=False)
+    sps.tl.perturbation_effects(screen, min_cells=30, n_null_splits=1, show_progress_bar=False)
     sps.tl.rank_heads(screen, small_model, reference=planted_network, show_progress_bar=False)
     sps.tl.ablate_heads(screen, small_model, min_units=2, n_random=5, **QUIET)
     found = results(screen).droplevel("readout")
@@ -205,11 +216,11 @@ def test_small_model_gets_doses_that_fit(screen: ad.AnnData, small_model: Any, p
 
 
 def test_bad_input(ready: ad.AnnData, planted_model: Any, untouched: Any) -> None:
-    def fails(error: type[Exception], match: str, **given: Any) -> None:
-        with untouched(ready), pytest.raises(error, match=match):
+    def fails(error: type[Exception], told: str, **given: Any) -> None:
+        with untouched(ready), pytest.raises(error, match=told):
             sps.tl.ablate_heads(ready, planted_model, **QUIET | given)
 
-    fails(ValueError, "no head L0H12", conditions={"x": Intervention.zero_heads([(0, 12)])})
+    fails(ValueError, r"no head \(0, 12\)", conditions={"x": Intervention.zero_heads([(0, 12)])})
     fails(ValueError, "no layer 12", conditions={"x": Intervention.zero_mlps([12])})
     fails(ValueError, "layers 0 to 11", conditions=["mlp_12"])
     fails(ValueError, "more than half of the 144", conditions=["top_73"])

@@ -73,7 +73,9 @@ def attention_vs_coexpression(
         along = rows["coexpression"].to_numpy(dtype=float)
         axes.fill_between(along, rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0, zorder=2)
         label = f"{name}  (ρ {summary[name, versus]:.2f}; with means {summary[name, 'mean_product']:.2f})"
-        axes.plot(along, rows["median"], color=colour, marker=marker, markersize=4, linewidth=1.5, zorder=3, label=label)
+        axes.plot(
+            along, rows["median"], color=colour, marker=marker, markersize=4, linewidth=1.5, zorder=3, label=label
+        )
     axes.set_ylim(0, 1)
     axes.set_xlabel(f"co-expression of the pair ({versus}, absolute)")
     axes.set_ylabel("rank of the edge among all pairs")

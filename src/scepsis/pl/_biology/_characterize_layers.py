@@ -125,12 +125,13 @@ def _cells(ax: Axes, values: FloatArray, places: FloatArray, *, numbers: int) ->
     norm, colours = Normalize(0.5 - reach, 0.5 + reach), colormaps[DIVERGING]
     for (row, column), value in np.ndenumerate(values):
         colour = colours(norm(value)) if np.isfinite(value) else MISSING
-        ax.add_patch(Rectangle((places[column] - 0.5, row - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
+        place = float(places[column])
+        ax.add_patch(Rectangle((place - 0.5, row - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
         if np.isfinite(value) and numbers <= MAX_NUMBERS:
             dark = abs(value - 0.5) > 0.72 * reach
             text = f"{value:.2f}".removeprefix("0")
             ax.text(
-                places[column], row + 0.08, text, ha="center", va="center", fontsize=SMALL - 0.5,
+                place, row + 0.08, text, ha="center", va="center", fontsize=SMALL - 0.5,
                 color="white" if dark else INK,
             )  # fmt: skip
     ax.set_xlim(-0.5, places[-1] + 0.5)
@@ -141,7 +142,7 @@ def _cells(ax: Axes, values: FloatArray, places: FloatArray, *, numbers: int) ->
     figure = ax.get_figure()
     if figure is not None:
         bar = figure.colorbar(ScalarMappable(norm, colours), ax=ax, fraction=0.03, pad=0.02, label="AUROC")
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
 
 
 def _marks(ax: Axes, layers: pd.DataFrame, names: list[str], numbers: list[int]) -> None:

@@ -131,7 +131,7 @@ def _names(ax: Axes, ends: list[tuple[str, float, str]]) -> None:
     ax.set_ylim(bottom, top)
     figure = ax.get_figure(root=True)
     inches = ax.get_position().height * (figure.get_size_inches()[1] if figure is not None else 4.0)
-    gap = 1.5 * SMALL / 72 / inches * (top - bottom)
+    gap = 1.7 * SMALL / 72 / inches * (top - bottom)
     heights = spread([value for _, value, _ in ends], gap)
     beside = ax.get_yaxis_transform()
     for (text, value, colour), height in zip(ends, heights, strict=True):
@@ -152,6 +152,4 @@ def _legend(ax: Axes, versus: str) -> None:
         Line2D([], [], color=INK, linestyle=(0, (1, 2)), linewidth=1, label="chance"),
     ]
     ax.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=SMALL)
-    ax.text(
-        1.04, 1.03, "slope per layer", transform=ax.transAxes, color=INK, fontsize=SMALL, ha="left", va="bottom"
-    )
+    ax.text(1.04, 1.03, "slope per layer", transform=ax.transAxes, color=INK, fontsize=SMALL, ha="left", va="bottom")

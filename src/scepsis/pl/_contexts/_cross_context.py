@@ -74,7 +74,8 @@ def cross_context(
     >>> import scepsis as sps
     >>> small = {"n_genes": 120, "n_regulators": 14, "n_other": 4, "n_controls": 200, "cells_per_perturbation": 30}
     >>> lines = {f"line {seed}": sps.datasets.simulate_screen(**small, rng=seed) for seed in (1, 2)}
-    >>> mdata = mudata.MuData(lines, axis=1)
+    >>> with mudata.set_options(pull_on_update=False):
+    ...     mdata = mudata.MuData(lines, axis=1)
     >>> steps = ["incremental_value", "matched_evaluation", "explain_edges", "residualize_edges"]
     >>> sps.tl.cross_context(mdata, edges="spearman", n_boot=100, skip=steps, show_progress_bar=False)
     >>> ax = sps.pl.cross_context(mdata)

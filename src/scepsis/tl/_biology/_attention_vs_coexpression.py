@@ -3,7 +3,6 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
 import pandas as pd
 
 from scepsis._core._progress import progress_bar
@@ -13,12 +12,13 @@ from scepsis._core._resolve import resolve
 from scepsis._core._rng import child, resolve_seed
 from scepsis._core._store import record, write
 from scepsis._core._validate import require_choice, require_key, require_positive
-from scepsis.tl._biology._coexpression import Against, against, bins, compare
+from scepsis.tl._biology._coexpression import against, bins, compare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from scepsis._core._types import Data, EdgesLike, Seed
+    from scepsis.tl._biology._coexpression import Against
 
 Pairs = Literal["unordered", "all_pairs"]
 
@@ -116,8 +116,8 @@ def attention_vs_coexpression(
     Notes
     -----
     Being listed is 0 or 1, and hardly any pair is: with a share p of listed pairs, all of them on top,
-    :math:`\rho = \sqrt{3 p (1 - p) / (1 - 1/n^2)}`, so that a small `rho` says little of how well pairs are ranked, which
-    is what ``auroc`` tells. Pairs that some set lacks stand at the mean under permutation.
+    :math:`\rho = \sqrt{3 p (1 - p) / (1 - 1/n^2)}`, so that a small `rho` says little of how well pairs are ranked,
+    which is what ``auroc`` tells. Pairs that some set lacks stand at the mean under permutation.
 
     **Statuses.** ``constant_score``; ``too_few_units``: fewer than `min_units` genes; ``no_positives``,
     ``no_negatives``.

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, get_args
 
 from scepsis._core._network import Directed
 from scepsis._core._progress import progress_bar
-from scepsis._core._references import ReferenceKind, read_references
+from scepsis._core._references import read_references
 from scepsis._core._registry import Evidence, updated_tests_of
 from scepsis._core._resolve import resolve
 from scepsis._core._rng import resolve_seed
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-    from scepsis._core._references import References
+    from scepsis._core._references import ReferenceKind, References
     from scepsis._core._registry import Row
     from scepsis._core._types import Data, EdgesLike, Seed
     from scepsis.tl._biology._layer_scores import OnReference, Predictor
@@ -52,7 +53,7 @@ def characterize_layers(  # noqa: PLR0913 - several questions of the same rankin
     copy: bool = False,
 ) -> Data | None:
     r"""
-    Ask what each layer of a model knows: which references its edges rank high, and at what depth :cite:p:`kendiukhov2026`.
+    Ask what each layer of a model knows, and at what depth :cite:p:`kendiukhov2026`.
 
     Every layer is scored on every reference beside correlation. Four questions follow (analysis A25): whether the
     AUROC changes with depth; whether references agree on which layers they are found in; whether listed pairs still
@@ -132,7 +133,8 @@ def characterize_layers(  # noqa: PLR0913 - several questions of the same rankin
         One row for each reference, layer, ``scale`` (``rank``: normal scores, ``value``) and ``given`` (``nothing``,
         ``pair``: `versus`; ``genes``: mean, variance and detection rate of both; ``pair_and_genes``): ``r`` of edges
         with being listed, ``partial``, ``ci_low, ci_high, p_value`` (clustered by gene), ``p_pairs`` (pairs as if
-        independent), ``retained`` (``partial / r``), ``minimum_detectable, n_pairs, status``.
+        independent), ``retained`` (``partial / r``; NaN where `r` is not significant at 5 %),
+        ``minimum_detectable, n_pairs, status``.
     ``["enrichment"]``
         One row for each reference and layer: ``hits`` listed pairs among the ``top`` strongest, the number
         ``expected``, ``odds_ratio``; Fisher's exact tests ``p_greater, p_less`` with ``q_greater, q_less`` over all of
@@ -172,20 +174,23 @@ def characterize_layers(  # noqa: PLR0913 - several questions of the same rankin
     by target for directed ones (see `scepsis.tl.reference_auroc`). The same holds for slopes,
     whose influence is the weighted sum of those of the layers, and for partial correlations.
 
-    **Depth.** Layers are alike their neighbours, so that p-values that take them as independent are too small. The slope
-    treats the layers of this model as given and the genes as drawn: whether it would be there with other genes. The
-    circular shifts treat layers as a sequence; with L of them p is at least 1/L.
+    **Depth.** Layers are alike their neighbours, so that p-values that take them as independent are too small. The
+    slope treats the layers of this model as given and the genes as drawn: whether it would be there with other genes.
+    The circular shifts treat layers as a sequence; with L of them p is at least 1/L.
 
-    **Partial correlation.** With residuals of edges and of membership on the covariates (for features of genes: sums,
-    products, squares and absolute differences of the two genes' values, and products of different features),
+    **Partial correlation.** With residuals of edges and of membership on the covariates,
     :math:`r = \tilde y^\top \tilde m / (|\tilde y| |\tilde m|)`, over all listed pairs, at most `max_pairs`, and as
-    many others.
+    many others. Features of genes enter by sums, products, squares and absolute differences of the two genes' normal
+    scores, products of different features, and sums and products of what their ranks have above five knots (54
+    columns; 78 where pairs have a direction): references are often about genes at one end of expression, where a
+    straight line, or a polynomial, leaves behind what looks like knowledge of pairs. `versus` alone enters as it is,
+    with features by its rank too. References with fewer listed pairs than half the columns have no number here.
 
     **Statuses.** ``no_positives``, ``no_negatives``; ``too_few_units``: fewer than `min_units` regulators (genes), or
     fewer than 5 listed pairs (then no numbers either); ``constant_score``; ``not_applicable``: `versus` given itself.
 
     ``N log N`` for each layer of N pairs, 5 ns for each pair, layer and reference; 18 layers of 2,000 genes on six
-    references take about 10 s. Memory is that of the layers and about 20 bytes for each pair and reference.
+    references take about 13 s. Memory is that of the layers and about 20 bytes for each pair and reference.
 
     Examples
     --------
@@ -261,16 +266,12 @@ def _registered(
     evidence: Evidence,
 ) -> list[tuple[list[Row], Evidence]]:
     """Rows of every reference, with what they rest on; random weights are beside, not tested."""
-    from dataclasses import replace
-
     curves = {name: own for name, own in curves_of(predictors).items() if own[0].kind == "edges"}
     records = {name: curve_record(adata, own, found.sets) for name, own in curves.items()}
     return [
         (
             [row for name, own in curves.items() for row in rows(study, name, own, frames, versus)],
-            replace(
-                evidence, edges=records, reference=study.reference.name, labels_hash=study.reference.network.hash
-            ),
+            replace(evidence, edges=records, reference=study.reference.name, labels_hash=study.reference.network.hash),
         )
         for study in studies
     ]

@@ -27,7 +27,7 @@ class Other:
     """Something that every pair of the panel has."""
 
     name: str
-    values: FloatArray
+    matrix: FloatArray
     #: Pairs that count.
     valid: BoolArray
     #: Whether values are 0 and 1.
@@ -81,14 +81,13 @@ def _directions(matrix: FloatArray, *, dyadic: bool) -> FloatArray:
 def against(found: References, versus: str, *, dyadic: bool) -> list[Other]:
     """Co-expression (magnitude, sign), expression of both genes, and references."""
     matrices = [found.matrix(one) for one in found.sets]
-    known = np.isfinite(found.features).all(axis=1)
+    known: BoolArray = np.asarray(np.isfinite(found.features).all(axis=1))
     valid = known[:, None] & known[None, :] & ~np.eye(len(known), dtype=bool)
     for matrix in matrices:
         valid &= ~np.isnan(matrix)
     valid = np.triu(valid & valid.T, 1) if dyadic else valid
     one = next(item for item in found.sets if item.name == versus)
-    place = np.searchsorted(one.edges.genes, found.genes).clip(max=len(one.edges.genes) - 1)
-    signed = one.edges.values[np.ix_(place, place)].astype(np.float64)
+    signed = found.matrix(one, signed=True)
     mean = found.features[:, MEAN]
     others = [
         Other(versus, _directions(found.matrix(one), dyadic=dyadic), valid),
@@ -113,7 +112,7 @@ def compare(
     scores = _directions(found.matrix(one), dyadic=dyadic)
     rows, columns = valid.any(axis=1), valid.any(axis=0)
     n, n_units = int(valid.sum()), int((rows | columns).sum())
-    first, second = scores[valid], other.values[valid]
+    first, second = scores[valid], other.matrix[valid]
     n_pos = int(second.sum()) if other.listed else 0
     status = "ok"
     if other.listed and n_pos in {0, n}:
@@ -122,7 +121,7 @@ def compare(
         status = "constant_score"
     elif n_units < min_units:
         status = "too_few_units"
-    tested = mantel(scores, other.values, valid, n_null if status == "ok" else 2, rng, ranks=True)
+    tested = mantel(scores, other.matrix, valid, n_null if status == "ok" else 2, rng, ranks=True)
     area = rho_max = np.nan
     if other.listed and 0 < n_pos < n:
         listed = second > 0
@@ -140,7 +139,7 @@ def bins(found: References, asked: list[EdgeSet], other: Other) -> pd.DataFrame:
 
     valid = other.valid
     dyadic = not (valid & valid.T).any()
-    by = other.values[valid]
+    by = other.matrix[valid]
     order = np.argsort(by, kind="stable")
     parts = [part for part in np.array_split(order, N_BINS) if len(part)]
     rows = []

@@ -14,21 +14,24 @@ from scepsis.stats._intervals import t_interval
 from scepsis.stats._pair_space import PairSpace
 from scepsis.stats._partial import (
     UNDEFINED,
-    PartialCorrelation,
     normal_scores,
     pair_covariates,
     partial_correlations,
+    value_covariates,
 )
 from scepsis.stats._planted import DELTAS, planted
 
 if TYPE_CHECKING:
     from scepsis._core._references import References
     from scepsis._core._types import FloatArray
+    from scepsis.stats._partial import PartialCorrelation
     from scepsis.tl._biology._layer_scores import OnReference, Predictor
 
 #: What is taken away: nothing; the similarity of the pair; features of both genes; all of it.
 GIVEN = ("nothing", "pair", "genes", "pair_and_genes")
 SCALES = ("rank", "value")
+#: A share of a correlation that may be none has no meaning.
+RETAINED_BELOW = 0.05
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,16 @@ class _Sample:
         row, column = whole.row[study.sample], whole.column[study.sample]
         space = PairSpace(row, column, whole.shape, whole.dyadic)
         first = row if whole.dyadic else study.reference.sources[row]
-        covariates = {}
+        genes = pair_covariates(found.features, first, column, dyadic=whole.dyadic)
+        pair = study.sampled[versus]
+        everything = np.concatenate([value_covariates(pair), genes], axis=1)
+        covariates: dict[tuple[str, str], FloatArray] = {}
         for scale in SCALES:
-            features = _transformed(found.features, scale)
-            pair = _transformed(study.sampled[versus][:, None], scale)
-            genes = pair_covariates([(one[first], one[column]) for one in features.T], dyadic=whole.dyadic)
             covariates |= {
-                (scale, "nothing"): pair[:, :0],
-                (scale, "pair"): pair,
+                (scale, "nothing"): genes[:, :0],
+                (scale, "pair"): _transformed(pair[:, None], scale),
                 (scale, "genes"): genes,
-                (scale, "pair_and_genes"): np.concatenate([pair, genes], axis=1),
+                (scale, "pair_and_genes"): everything,
             }
         return cls(study, space, covariates)
 
@@ -65,7 +68,9 @@ class _Sample:
 
     def correlations(self, scores: FloatArray, scale: str, given: str) -> list[PartialCorrelation]:
         """One for each column of scores, which are on the scale already."""
-        return partial_correlations(scores, self.member, self.covariates[scale, given], self.space, max_df=self.study.df)
+        return partial_correlations(
+            scores, self.member, self.covariates[scale, given], self.space, max_df=self.study.df
+        )
 
 
 def _transformed(values: FloatArray, scale: str) -> FloatArray:
@@ -121,7 +126,7 @@ def _row(
         status = "constant_score" if study.cells[one.name].constant else "too_few_units"
     enough = status == "ok"
     low, high = t_interval(partial.r, partial.standard_error, partial.df) if enough else (np.nan, np.nan)
-    retained = partial.r / plain.r if plain.r else np.nan
+    retained = partial.r / plain.r if plain.p_value < RETAINED_BELOW else np.nan
     return {
         "reference": study.reference.name,
         "edges": one.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +29,11 @@ def rows(
 ) -> list[Row]:
     """Rows of one reference and one set of layers; the strongest layer, corrected for how many there are."""
     name = study.reference.name
-    own = {key: frame[(frame["reference"] == name) & (frame["curve"] == curve)] for key, frame in frames.items() if key in READ}
+    own = {
+        key: frame[(frame["reference"] == name) & (frame["curve"] == curve)]
+        for key, frame in frames.items()
+        if key in READ
+    }
     baseline, reached = _strongest_feature(frames["profile"], name)
     common: dict[str, Any] = {
         "analysis": "A25",
@@ -43,12 +48,10 @@ def rows(
     partial = own["partial"]
     partial = partial[partial["scale"] == "rank"]
     for given, words in WITHOUT.items():
-        result.append(
-            _partial(partial[partial["given"] == given], given, len(layers), f"of {name} {words}", common)
-        )
+        result.append(_partial(partial[partial["given"] == given], given, len(layers), f"of {name} {words}", common))
     for side, words in (("greater", "more"), ("less", "fewer")):
         result.append(_enrichment(own["enrichment"], side, len(layers), f"{words} pairs of {name}", common))
-    return [_with_baseline(row, baseline, reached) for row in result]
+    return [replace(row, baseline_name=baseline, baseline_value=reached) for row in result]
 
 
 def _trend(found: pd.DataFrame, name: str, common: dict[str, Any]) -> list[Row]:
@@ -136,10 +139,8 @@ def _enrichment(found: pd.DataFrame, side: str, n_layers: int, words: str, commo
 def _first(found: pd.DataFrame, column: str) -> dict[str, Any]:
     """Row of the layer with the smallest p; of the first one where no layer has any."""
     known = found[found[column].notna()]
-    records: list[dict[str, Any]] = (known.sort_values(column, kind="stable") if len(known) else found).to_dict(
-        "records"
-    )
-    return records[0]
+    row = (known.sort_values(column, kind="stable") if len(known) else found).iloc[0]
+    return {str(name): value for name, value in row.items()}
 
 
 def _bonferroni(p: float, n: int) -> float:
@@ -155,11 +156,5 @@ def _strongest_feature(profile: pd.DataFrame, name: str) -> tuple[str, float]:
     own = profile[(profile["reference"] == name) & (profile["kind"] == "baseline") & profile["auroc"].notna()]
     if own.empty:
         return "", np.nan
-    best = own.loc[own["auroc"].idxmax()]
+    best = own.sort_values("auroc", ascending=False, kind="stable").iloc[0]
     return str(best["edges"]), float(best["auroc"])
-
-
-def _with_baseline(row: Row, baseline: str, reached: float) -> Row:
-    from dataclasses import replace
-
-    return replace(row, baseline_name=baseline, baseline_value=reached)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scepsis._core._edge_sets import Kind
     from scepsis._core._references import Reference, References
     from scepsis._core._types import BoolArray, FloatArray, IntArray
+    from scepsis.stats._pair_space import InfluenceSums
 
 #: Listed pairs below which there are no numbers at all.
 MIN_PAIRS = 5
@@ -89,7 +90,7 @@ class OnReference:
     space: PairSpace
     #: Pairs of the space that are listed.
     listed: BoolArray
-    positives: IntArray
+    positives: NDArray[np.int64]
     #: Pairs that partial correlations are taken over.
     sample: IntArray
     status: str
@@ -117,7 +118,7 @@ class OnReference:
     @property
     def _sides(self) -> tuple[BoolArray, BoolArray]:
         listed = self.reference.listed
-        return listed.any(axis=1), listed.any(axis=0)
+        return np.asarray(listed.any(axis=1)), np.asarray(listed.any(axis=0))
 
     def estimate(self, value: float, sums: tuple[FloatArray, FloatArray, float], margin: float = 0.0) -> Estimate:
         """A number with the interval that sums of its influence give."""
@@ -185,6 +186,7 @@ class _Lot:
         #: Pairs x references: influence on the AUROC of `versus`, and on the slope of each curve.
         self._base = np.zeros((space.n, len(studies)), dtype=np.float32)
         self._slopes: dict[str, NDArray[np.float32]] = {}
+        self._base_sums: InfluenceSums  # of `versus`, which is scored first
 
     def score(self, one: Predictor, scores: FloatArray, weight: float) -> None:
         """Enter a score into every study; `weight` is that of its layer in the slope."""
@@ -196,19 +198,20 @@ class _Lot:
         sums = influence_sums(self.space, ranks, standings, self._sets, self._base, slope, weight)
         if one.name == self._versus:
             self._base = standings.influence(ranks, self._sets)
+            self._base_sums = sums
         top = ranks.top(self._top) if one.is_edges else np.arange(0)
         for index, study in enumerate(self.studies):
             area = float(standings.auroc[index])
             auroc, difference = Estimate(area), Estimate()
             if study.status == "ok" and not ranks.constant:
-                around = study.estimate(area - 0.5, sums.of(index, difference=False))
+                around = study.estimate(area - 0.5, sums.of(index))
                 low, high = max(around.low + 0.5, 0.0), min(around.high + 0.5, 1.0)
                 auroc = Estimate(area, low, high, around.p_value, around.detectable)
             if one.name != self._versus:
                 gap = area - study.cells[self._versus].auroc.value
                 difference = Estimate(gap)
                 if study.status == "ok":
-                    difference = study.estimate(gap, sums.of(index, difference=True), self._margin)
+                    difference = study.estimate(gap, sums.difference(index, self._base_sums), self._margin)
             study.cells[one.name] = Cell(auroc, ranks.constant, difference)
             if one.is_edges:
                 study.tops[one.name] = top
@@ -264,7 +267,7 @@ def _scores(found: References, one: Predictor, matrix: FloatArray | None, lot: _
     return np.asarray(matrix[lot.studies[0].reference.sources].take(space.places))
 
 
-def feature_predictors(dyadic: bool) -> list[Predictor]:
+def feature_predictors(*, dyadic: bool) -> list[Predictor]:
     """Features of the target, or their products where pairs have no direction."""
     names = [f"{name}_product" for name in FEATURES] if dyadic else list(FEATURES)
     return [Predictor(name, "baseline", name, -1) for name in names]

@@ -13,9 +13,8 @@ from scepsis.tl._biology._layer_scores import Predictor, feature_predictors
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from scepsis._core._edge_sets import EdgeSet
+    from scepsis._core._edge_sets import EdgeSet, Kind
     from scepsis._core._references import References
-    from scepsis._core._types import EdgesLike
 
 ATTENTION = "attention"
 
@@ -41,7 +40,7 @@ def line_up(adata: AnnData, found: References, versus: str) -> list[Predictor]:
             predictors.append(Predictor(versus, "baseline", versus, -1, position))
             continue
         curve, layer = _place(adata, one)
-        kind = "control" if curve.endswith(f"_{RANDOMIZED}") else "edges"
+        kind: Kind = "control" if curve.endswith(f"_{RANDOMIZED}") else "edges"
         predictors.append(Predictor(one.name, kind, curve, layer, position))
     places = [(one.curve, one.layer) for one in predictors]
     repeated = [place for place in dict.fromkeys(places) if places.count(place) > 1]
@@ -50,7 +49,7 @@ def line_up(adata: AnnData, found: References, versus: str) -> list[Predictor]:
         msg = f"`edges` has {shown} more than once. Pass a dict with a name for each, such as `{{'first_L0': key}}`."
         raise ValueError(msg)
     universes = {one.dyadic for one in found.references}
-    return predictors + [one for dyadic in sorted(universes) for one in feature_predictors(dyadic)]
+    return predictors + [one for dyadic in sorted(universes) for one in feature_predictors(dyadic=dyadic)]
 
 
 def _place(adata: AnnData, one: EdgeSet) -> tuple[str, int]:

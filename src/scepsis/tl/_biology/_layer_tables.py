@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scepsis._core._types import BoolArray, FloatArray, IntArray
     from scepsis.tl._biology._layer_scores import OnReference, Predictor
 
-NOTHING = Cell(Estimate(), False, Estimate())
+NOTHING = Cell(Estimate(), constant=False, difference=Estimate())
 NO_OVERLAP = Overlap(0, 0, np.nan, np.nan, np.nan, np.nan)
 
 

@@ -29,7 +29,7 @@ def tf_profile(
     reference: pd.DataFrame,
     *,
     edges: EdgesLike = ("attention", "spearman"),
-    classes: Mapping[str, str] | pd.Series | None = None,
+    classes: Mapping[str, str] | pd.Series[str] | None = None,
     min_targets: int = 3,
     min_regulators: int = 50,
     n_null: int = 10_000,
@@ -183,9 +183,7 @@ def tf_profile(
 TESTS = ["edges", "test", "subset", "statistic", "p_value", "n_units", "minimum_detectable", "status", "q_value"]
 
 
-def _class_of(
-    adata: AnnData, pairs: NetworkPairs, classes: Mapping[str, str] | pd.Series | None, gene_symbols: str | None
-) -> list[str]:
+def _class_of(adata: AnnData, pairs: NetworkPairs, classes: Any, gene_symbols: str | None) -> list[str]:
     """Class of every regulator; "" for those without."""
     names = adata.var_names if gene_symbols is None else pd.Index(adata.var[gene_symbols].astype(object))
     regulators = [str(name) for name in names[pairs.sources]]
@@ -211,7 +209,9 @@ def _per_regulator(adata: AnnData, pairs: NetworkPairs, classes: list[str]) -> p
     for one in pairs.sets:
         found = of_sources(pairs.scores(one), pairs.listed, pairs.candidate)
         n_pos = found["n_pos"].astype(np.int64)
-        status: Any = np.select([n_pos < MIN_TARGETS, np.isnan(found["ci_low"])], ["too_few_units", "constant_score"], "ok")
+        status: Any = np.select(
+            [n_pos < MIN_TARGETS, np.isnan(found["ci_low"])], ["too_few_units", "constant_score"], "ok"
+        )
         parts.append(
             pd.DataFrame(
                 {

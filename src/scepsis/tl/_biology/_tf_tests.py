@@ -50,7 +50,9 @@ def regulator_tests(
         classes = [name for name in classes if name]
         found = {
             f"class/{name}": _difference(
-                own["auroc"].to_numpy(), (own["tf_class"] == name).to_numpy(), n_null,
+                own["auroc"].to_numpy(),
+                (own["tf_class"] == name).to_numpy(),
+                n_null,
                 child(seed, "tf_profile", edges, subset, name),
             )
             for name in classes
@@ -73,8 +75,8 @@ def regulator_tests(
             )
     result = pd.DataFrame(rows)
     for subset in SUBSETS:
-        own = result["subset"] == subset
-        result.loc[own, "q_value"] = benjamini_hochberg(result.loc[own, "p_value"].to_numpy(dtype=float))
+        here = result["subset"] == subset
+        result.loc[here, "q_value"] = benjamini_hochberg(result.loc[here, "p_value"].to_numpy(dtype=float))
     return result
 
 
@@ -83,13 +85,13 @@ def _difference(values: FloatArray, member: BoolArray, n_null: int, rng: np.rand
     n, inside = len(values), int(member.sum())
     if n < MIN_VALUES or not 1 < inside < n - 1:
         return _Found()
-    total = values.sum()
+    total = float(values.sum())
 
-    def gap(of_class: FloatArray) -> FloatArray:
+    def gap(of_class: float) -> float:
         return of_class / inside - (total - of_class) / (n - inside)
 
-    observed = float(gap(values[member].sum()))
-    drawn = gap(np.array([values[rng.permutation(n)[:inside]].sum() for _ in range(n_null)]))
+    observed = gap(float(values[member].sum()))
+    drawn = np.array([gap(float(values[rng.permutation(n)[:inside]].sum())) for _ in range(n_null)])
     b = int((np.abs(drawn) >= abs(observed) - 1e-12).sum())
     spread = float(drawn.std(ddof=1))
     return _Found(observed, (1 + b) / (1 + n_null), minimum_detectable(spread, n - 2))
@@ -134,7 +136,9 @@ def rows(tests: pd.DataFrame, n_pos: int) -> list[Row]:
                 n_units=row["n_units"],
                 null_family="permuted class labels" if of_class else "",
                 minimum_detectable=row["minimum_detectable"],
-                is_primary=strict and of_class and not any(one.is_primary and one.edges == row["edges"] for one in result),
+                is_primary=strict
+                and of_class
+                and not any(one.is_primary and one.edges == row["edges"] for one in result),
                 status=row["status"],
                 reason="" if strict else "regulators with a single target are among them",
             )

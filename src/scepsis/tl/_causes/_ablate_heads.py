@@ -202,7 +202,7 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
     >>> import scepsis as sps
     >>> adata, model = sps.datasets.demo(), sps.models.load("demo")
     >>> sps.pp.select_cells(adata, n_cells=60)
-    >>> sps.tl.perturbation_effects(adata, n_null_splits=0, show_progress_bar=False)
+    >>> sps.tl.perturbation_effects(adata, n_null_splits=1, show_progress_bar=False)
     >>> network = adata.uns["simulate_screen"]["network"]
     >>> sps.tl.rank_heads(adata, model, reference=network, show_progress_bar=False)
     >>> ask = {"n_random": 4, "n_cells": 20, "n_fidelity": 4, "show_progress_bar": False}
