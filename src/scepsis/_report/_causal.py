@@ -1,4 +1,4 @@
-"""The causal page: what was done to the model, whether it could be felt, whether it took effect, whether it mattered."""
+"""The causal page: what was done to the model, whether it could be felt, took effect, and mattered."""
 
 from __future__ import annotations
 
