@@ -65,10 +65,15 @@ def test_every_result_has_a_section_with_its_numbers(audited: ad.AnnData) -> Non
     assert f"{len(audited.uns['tests'])} tests on record" in found["Tests and corrections"]
     assert "confirmatory all" in found["Tests and corrections"]
     assert str(families["n"].iloc[0]) in found["Tests and corrections"]
-    detection = audited.uns["incremental_value"]["detection"]
-    seen = detection.loc[detection["detected"], "delta"]
-    smallest = f"{seen.min():g} sd" if len(seen) else "none up to 2 sd"
-    assert f"gain in AUROC over gene features spearman {smallest}" in found["What could have been found"]
+    scored = audited.uns["perturbation_auroc"]["detection"]
+    told = {
+        "gain in AUROC over gene features spearman": audited.uns["incremental_value"]["detection"],
+        "AUROC of responders spearman, against detection rate": scored[scored["versus"] == "detection_rate"],
+    }
+    for words, detection in told.items():
+        seen = detection.loc[detection["detected"], "delta"]
+        smallest = f"{seen.min():g} sd" if len(seen) else "none up to 2 sd"
+        assert f"{words} {smallest}" in found["What could have been found"]
 
 
 def test_sections_appear_only_with_their_result(audited: ad.AnnData) -> None:

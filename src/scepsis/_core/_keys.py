@@ -133,6 +133,27 @@ class EffectKeys:
         return f"{self.key}_effects"
 
 
+@dataclass(frozen=True)
+class AssignmentKeys:
+    """Slots of one assignment of perturbations to cells."""
+
+    key: str = "perturbation"
+
+    @property
+    def guides(self) -> str:
+        """Column of ``obs`` with the guides of each cell."""
+        return f"{self.key}_guides"
+
+    @property
+    def state(self) -> str:
+        """Column of ``obs`` that says why a cell has a label or none."""
+        return f"{self.key}_state"
+
+    @property
+    def uns(self) -> str:
+        return f"{self.key}_assignment"
+
+
 def slugs(labels: Iterable[str]) -> dict[str, str]:
     """Unique slot-safe names for group labels: a ``/`` in a key cannot be read back from disk."""
     taken: set[str] = set()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scepsis._core._rng import child
-from scepsis.stats._residual import Explained, mean_known, rounded, share_explained
+from scepsis.stats._residual import Explained, mean_known, rounded, share_of_squares
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,14 +41,19 @@ class Trees:
     #: Pairs that one model learns from at most; drawn at random.
     max_train: int = 100_000
 
-    def fit(self, design: FloatArray, values: FloatArray) -> HistGradientBoostingRegressor:
+    def fit(self, design: FloatArray, values: FloatArray, *, keep_loss: bool = False) -> HistGradientBoostingRegressor:
+        """Fit one model; `keep_loss`: with ``train_score_``, minus half the mean square of what each tree leaves."""
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         model = HistGradientBoostingRegressor(
             max_iter=self.n_trees,
             learning_rate=self.learning_rate,
             max_leaf_nodes=self.max_leaf_nodes,
-            early_stopping=False,
+            # scikit-learn keeps the loss of what it fits only where that might stop it; this never does
+            early_stopping=keep_loss,
+            scoring="loss",
+            validation_fraction=None,
+            n_iter_no_change=self.n_trees + 1,
             random_state=0,
         )
         return model.fit(design, values)
@@ -84,7 +89,7 @@ def boosted(
     wanted
         Pairs whose residual is needed; None for all.
     in_sample
-        Whether to tell how well the models fit the pairs that they learned from; costs another prediction of them.
+        Whether to tell how well the models fit the pairs that they learned from.
     n_jobs
         Models fitted at a time, each by one thread.
 
@@ -108,9 +113,9 @@ def boosted(
         with limits.limit(limits=1):  # in the thread that fits: the limit is its own
             for index, one in enumerate(values):
                 known = one[source, target]
-                model = trees.fit(design, known)
+                model = trees.fit(design, known, keep_loss=in_sample)
                 if in_sample:
-                    trained[index, number] = share_explained(known, known - model.predict(design))
+                    trained[index, number] = share_of_squares(known, -2 * len(known) * float(model.train_score_[-1]))
                 for start in range(0, len(goal), BLOCK):
                     here = goal[start : start + BLOCK]
                     predicted = model.predict(_design(pairs.features, *np.divmod(here, len(one))))

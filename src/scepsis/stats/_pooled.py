@@ -181,9 +181,28 @@ def planted_estimate(
     scores: FloatArray, positive: BoolArray, valid: BoolArray, clusters: Clusters, *, min_units: int
 ) -> Contrast:
     """The same as `pooled_estimate`, of scores of which nothing else is wanted."""
+    area, influence = _area(scores, positive, valid)
+    return _estimate(area - 0.5, influence, valid, clusters, margin=0.0, min_units=min_units)
+
+
+def planted_contrast(
+    scores: FloatArray,
+    one: tuple[BoolArray, BoolArray],
+    other: tuple[BoolArray, BoolArray],
+    clusters: Clusters,
+    *,
+    min_units: int,
+) -> Contrast:
+    """The same as `pooled_contrast`, of one score on two sets of pairs (positive and valid ones)."""
+    (area, influence), (reference, of_reference) = (_area(scores, *pairs) for pairs in (one, other))
+    difference, took_part = influence - of_reference, one[1] | other[1]
+    return _estimate(area - reference, difference, took_part, clusters, margin=0.0, min_units=min_units)
+
+
+def _area(scores: FloatArray, positive: BoolArray, valid: BoolArray) -> tuple[float, FloatArray]:
+    """AUROC of all valid pairs in one ranking, and the influence of each."""
     flat = Ranked(Order.of(scores.reshape(1, -1)), positive.reshape(1, -1), valid.reshape(1, -1))
-    influence = flat.influence().reshape(scores.shape)
-    return _estimate(float(flat.auroc[0]) - 0.5, influence, valid, clusters, margin=0.0, min_units=min_units)
+    return float(flat.auroc[0]), flat.influence().reshape(scores.shape)
 
 
 def n_clusters(took_part: BoolArray, clusters: Clusters) -> int:

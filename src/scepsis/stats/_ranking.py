@@ -67,6 +67,8 @@ class Ranking:
     constant: BoolArray = field(init=False)
     #: Perturbations that count in means and tests.
     used: BoolArray = field(init=False)
+    #: Pairs of perturbations x targets that every score that narrows has.
+    complete: BoolArray = field(init=False)
     #: One ranking of all pairs, for each score.
     pooled: FloatArray = field(init=False)
     #: Scores x perturbations x deciles of the target's mean.
@@ -112,9 +114,9 @@ def rank_responders(
     labels = responders.labels
     ranking = Ranking(len(scores), len(labels))
     ranking.clusters = {pair: ClusterSums.zeros(labels.shape[1]) for pair in comparisons or []}
+    ranking.complete = complete = np.zeros(labels.shape, dtype=bool)
     if not labels.size:
         return ranking
-    complete = np.zeros(labels.shape, dtype=bool)
     for start in range(0, len(labels), responders.block):
         rows = slice(start, start + responders.block)
         blocks = [one.rows(rows) for one in scores]

@@ -119,13 +119,18 @@ class Explained:
 
 def share_explained(values: FloatArray, residuals: FloatArray) -> float:
     """``1 - sum(residuals^2) / sum((values - mean)^2)``; NaN where the values do not vary."""
+    return share_of_squares(values, float(residuals @ residuals))
+
+
+def share_of_squares(values: FloatArray, squares: float) -> float:
+    """The same of a sum of squared residuals."""
     if not len(values):
         return np.nan
     deviations = values - values.mean()
     total = float(deviations @ deviations)
     if total <= len(values) * (ROUNDING * float(np.abs(values).max())) ** 2:
         return np.nan
-    return 1 - float(residuals @ residuals) / total
+    return 1 - squares / total
 
 
 def rounded(residual: FloatArray, values: FloatArray, mask: BoolArray) -> FloatArray:

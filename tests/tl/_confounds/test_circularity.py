@@ -8,6 +8,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import scepsis as sps
+from scepsis._core._rng import child
+from scepsis.stats._planted import planted
+from scepsis.stats._pooled import PooledScore, pooled_contrast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,6 +152,42 @@ def test_constant_edges_have_a_status(make_network: Callable[..., Any]) -> None:
     assert row(run(adata, with_modes(frame)))["status"] == "constant_score"
 
 
+def test_a_planted_circularity_is_that_of_edges_that_have_it(make_network: Callable[..., Any]) -> None:
+    """scikit-learn on edges that are changed by hand, and the contrast that edges themselves are given."""
+    adata, frame = make_network(n_regulators=12, n_edges=200)
+    frame = with_modes(frame)
+    detection = run(adata, frame, rng=3)["detection"]
+    scores, listed, known, candidate = matrices(adata, frame)
+    rows = known.any(axis=1, keepdims=True)
+    unknown, shared = listed & ~known & rows, candidate & rows
+    valid = shared & ~unknown
+    scores = np.where(candidate, scores, np.nan)
+    assert detection["delta"].tolist() == [0.25, 0.5, 1.0, 2.0]
+    for row in detection.itertuples():
+        changed = planted(scores, unknown, row.delta, child(3, "circularity", "planted", "edges"))
+        expected = roc_auc_score(known[valid], changed[valid])
+        expected -= roc_auc_score(listed[shared], changed[shared])
+        assert row.statistic == pytest.approx(expected, abs=1e-12)
+        both = PooledScore.of(changed, known, valid), PooledScore.of(changed, listed & rows, shared)
+        interval = pooled_contrast(*both, "crossed", margin=0.0, min_units=6).two_way
+        assert (row.ci_low, row.ci_high) == pytest.approx(interval)
+        assert row.detected == (interval.high < 0)
+    assert detection["statistic"].is_monotonic_decreasing
+    assert detection["detected"].iloc[-1]
+
+
+@pytest.mark.parametrize("mode", ["Activation", "Unknown"])
+def test_without_pairs_of_both_kinds_nothing_is_planted(make_network: Callable[..., Any], mode: str) -> None:
+    adata, frame = make_network()
+    assert run(adata, frame.assign(mode=mode))["detection"].empty
+    few = frame[frame["source"].isin(["G0", "G1"])].copy()
+    few["mode"] = np.where(np.arange(len(few)) % 2, "Activation", "Unknown")
+    detection = run(adata, few)["detection"]
+    assert detection["statistic"].notna().all()
+    assert detection["ci_low"].isna().all()
+    assert not detection["detected"].any()
+
+
 def test_registry_and_files(make_network: Callable[..., Any], roundtrips: Callable[..., Any]) -> None:
     adata, frame = make_network()
     result = run(adata, with_modes(frame))
@@ -158,7 +197,7 @@ def test_registry_and_files(make_network: Callable[..., Any], roundtrips: Callab
     assert set(tests["role"]) == {"descriptive"}
     assert tests.loc["known_mode/pooled", "effect_size"] == row(result)["difference_shared"]
     for back in roundtrips(adata):
-        for name in ("summary", "per_regulator", "network"):
+        for name in ("summary", "per_regulator", "network", "detection"):
             pd.testing.assert_frame_equal(back.uns["circularity"][name], result[name], check_dtype=False)
 
 

@@ -12,6 +12,8 @@ from scipy.stats import false_discovery_control
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import scepsis as sps
+from scepsis._core._rng import child
+from scepsis.stats._planted import planted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,6 +210,60 @@ def test_deciles_are_of_the_mean(score: Callable[..., Any], make_audit: Callable
     assert row["n_units"] == len(values)
 
 
+def test_planted_signals_are_scored_as_edges_that_have_them(
+    score: Callable[..., Any], make_audit: Callable[..., ad.AnnData]
+) -> None:
+    """Edges that are changed by hand, scikit-learn and scipy; the others stay as they are."""
+    adata = make_audit(n_genes=90, n_units=30)
+    result = score(adata, edges=["attention", "spearman"], rng=5)
+    labels = adata.varm["perturbation_target"].T.astype(float)
+    labels[np.arange(30), np.arange(30)] = np.nan
+    complete = ~np.isnan(labels)
+    for key in ("attention", "spearman"):
+        complete &= ~np.isnan(_scores(adata, key, "source"))
+    frame = result["detection"].set_index(["edges", "versus", "delta"])
+    assert set(result["detection"]["versus"]) == {"chance", *result["summary"]["predictor"]} - {"spearman_signed"}
+    areas = result["per_perturbation"].pivot_table(
+        index="perturbation", columns="predictor", values="auroc", sort=False
+    )
+    for key in ("attention", "spearman"):
+        masked = np.where(complete, _scores(adata, key, "source"), np.nan)
+        for delta in (0.25, 0.5, 1.0, 2.0):
+            changed = planted(masked, labels == 1, delta, child(5, "perturbation_auroc", "planted", key))
+            own = np.array([
+                roc_auc_score(labels[g, complete[g]], changed[g, complete[g]]) for g in range(30)
+            ])  # fmt: skip
+            row, test = frame.loc[key, "chance", delta], stats.ttest_1samp(own, 0.5)
+            interval = test.confidence_interval()
+            expected = [own.mean(), interval.low, interval.high, test.pvalue]
+            np.testing.assert_allclose(row[["statistic", "ci_low", "ci_high", "p_value"]].astype(float), expected)
+            assert row["detected"] == (test.pvalue < 0.05 and own.mean() > 0.5)
+            differences = own - areas["variance"].to_numpy()
+            row, interval = frame.loc[key, "variance", delta], stats.ttest_1samp(differences, 0).confidence_interval()
+            test = stats.wilcoxon(np.round(differences, 12), correction=True, method="asymptotic")  # equal ones tie
+            expected = [differences.mean(), interval.low, interval.high, test.pvalue]
+            np.testing.assert_allclose(row[["statistic", "ci_low", "ci_high", "p_value"]].astype(float), expected)
+            assert row["detected"] == (test.pvalue < 0.05 and differences.mean() > 0)
+
+
+def test_a_planted_signal_is_seen_where_units_are_enough_and_not_where_edges_are_noise_alone(
+    score: Callable[..., Any], make_audit: Callable[..., ad.AnnData]
+) -> None:
+    result = score(make_audit(n_genes=90), edges="attention", baselines=("variance",))
+    seen = result["detection"].pivot_table(index="delta", columns="versus", values="detected", aggfunc="all")
+    assert seen.loc[2.0].all()
+    assert (result["detection"].groupby("versus")["statistic"].diff().dropna() > 0).all()
+    few = score(make_audit(n_genes=90, n_units=5), edges="attention", baselines=("variance",))["detection"]
+    assert few["statistic"].notna().all()
+    assert few[["ci_low", "ci_high", "p_value"]].isna().all(axis=None)
+    assert not few["detected"].any()
+    constant = make_audit(n_genes=90)
+    constant.varp["attention"][:] = 1.0
+    none = score(constant, edges="attention", baselines=())["detection"]
+    assert none["statistic"].isna().all()
+    assert not none["detected"].any()
+
+
 def test_everything_survives_writing_and_reading(
     score: Callable[..., Any], make_audit: Callable[..., ad.AnnData], roundtrips: Callable[..., Any]
 ) -> None:
@@ -296,6 +352,7 @@ def test_columns(score: Callable[..., Any], make_audit: Callable[..., ad.AnnData
         "contrasts": "edges versus versus_kind difference ci_low ci_high ci_method twoway_low twoway_high boot_low "
         "boot_high p_value q_value cohen_d equivalence margin minimum_detectable n_units status",
         "by_mean_decile": "predictor kind decile auroc n_units",
+        "detection": "edges versus delta statistic ci_low ci_high p_value detected",
     }
     for name, expected in columns.items():
         assert set(result[name].columns) == set(expected.split()), name

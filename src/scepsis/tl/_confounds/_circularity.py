@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
-import numpy as np
 import pandas as pd
 
 from scepsis._core._network import Directed
@@ -14,16 +12,10 @@ from scepsis._core._resolve import resolve
 from scepsis._core._rng import child, resolve_seed
 from scepsis._core._store import record, write
 from scepsis._core._validate import require_choice, require_key, require_positive
-from scepsis.stats._contrasts import Contrast
-from scepsis.stats._pooled import PooledScore, Resampled, pooled_contrast, source_contrast
+from scepsis.tl._confounds._known_mode import detection, per_regulator, restricted
 
 if TYPE_CHECKING:
-    from scepsis._core._edge_sets import EdgeSet
-    from scepsis._core._network_pairs import NetworkPairs
-    from scepsis._core._types import Data, EdgesLike, FloatArray, Seed
-    from scepsis.stats._intervals import Interval
-
-CI_METHOD = "t, clustered by regulator and target"
+    from scepsis._core._types import Data, EdgesLike, Seed
 
 
 def circularity(
@@ -84,7 +76,7 @@ def circularity(
     mod
         Modality, for MuData.
     rng
-        Seed of the bootstrap.
+        Seed of the bootstrap and of the planted signals.
     copy
         Return a changed copy instead of writing into `adata`.
 
@@ -105,6 +97,11 @@ def circularity(
         ``edges, regulator, n_full, n_known, full, known``: AUROC of every regulator, NaN without a target.
     ``["network"]``
         ``step, n``: rows of the reference on their way to evaluated pairs.
+    ``["detection"]``
+        What ``pooled`` says of edges that were made circular: the scores of a random half of the listed pairs of
+        *unknown* mode, raised by ``delta`` standard deviations of all scores (a signal in all listed pairs alike would
+        change nothing). ``edges, delta``, ``difference_shared`` (``statistic``) with its interval ``ci_low, ci_high``,
+        and ``detected``: the interval is below 0. Empty where no listed pair is of unknown mode, or all are.
     ``["params"]``
         All parameters, and hashes.
 
@@ -167,8 +164,8 @@ def circularity(
     found = []
     for one in pairs.sets:
         generator.bit_generator.state = state  # all sets see the same draws
-        restricted = _restricted(pairs, one, margin=float(margin), min_units=int(min_units))
-        found.append(restricted.resampled(int(n_boot), generator))
+        one_set = restricted(pairs, one, margin=float(margin), min_units=int(min_units))
+        found.append(one_set.resampled(int(n_boot), generator))
     params = record(
         universe=universe,
         min_targets=int(min_targets),
@@ -187,8 +184,9 @@ def circularity(
     result = {
         "params": params,
         "summary": summary,
-        "per_regulator": _per_regulator(found, pairs, target.var_names.to_numpy(dtype=object)),
+        "per_regulator": per_regulator(found, pairs, target.var_names.to_numpy(dtype=object)),
         "network": pairs.frame(),
+        "detection": detection(pairs, min_units=int(min_units), seed=seed),
     }
     evidence = Evidence(
         key=key_added,
@@ -201,125 +199,6 @@ def circularity(
     )
     write(target, uns={key_added: result} | updated_tests(target, _registry(summary), evidence))
     return data if copy else None
-
-
-@dataclass(frozen=True)
-class _Restricted:
-    """One set of edges on the whole reference, and on the part of known mode."""
-
-    name: str
-    #: On all rows; on the rows with a target of known mode; on these and targets of known mode. None: nothing to rank.
-    full: PooledScore | None
-    shared: PooledScore | None
-    known: PooledScore | None
-    contrasts: dict[str, Contrast]
-    boot: dict[str, Interval]
-
-    def resampled(self, n_boot: int, generator: np.random.Generator) -> _Restricted:
-        """With the percentile intervals of the difference over resampled regulators."""
-        if self.known is None or self.shared is None:
-            return self
-        replicates = Resampled.of([self.known, self.shared], n_boot, generator)
-        self.boot["pooled"] = replicates.interval("pooled", 0, 1)
-        self.boot["per_regulator"] = replicates.interval("by_source", 0, 1)
-        return self
-
-    def rows(self, margin: float, min_units: int) -> list[dict[str, Any]]:
-        """Rows of the summary."""
-        result = []
-        for statistic in ("pooled", "per_regulator"):
-            full, known = (_reached(one, statistic, np.mean) for one in (self.full, self.known))
-            found = self.contrasts.get(statistic, Contrast(np.nan, 0))
-            enough = found.n_units >= min_units
-            boot = self.boot.get(statistic, found.boot)
-            medians = [_reached(one, "per_regulator", np.median) for one in (self.full, self.known)]
-            status = "ok" if enough else "too_few_units"
-            if self.known is None:
-                status = "no_positives"
-            elif self.known.constant:
-                status = "constant_score"
-            result.append(
-                {
-                    "edges": self.name,
-                    "statistic": statistic,
-                    "full": full,
-                    "known": known,
-                    "difference": known - full,
-                    "difference_shared": found.difference,
-                    "ci_low": found.two_way.low,
-                    "ci_high": found.two_way.high,
-                    "ci_method": CI_METHOD,
-                    "boot_low": boot.low if enough else np.nan,
-                    "boot_high": boot.high if enough else np.nan,
-                    "equivalence": found.equivalence,
-                    "margin": margin,
-                    "minimum_detectable": found.minimum_detectable,
-                    "median_full": medians[0] if statistic == "per_regulator" else np.nan,
-                    "median_known": medians[1] if statistic == "per_regulator" else np.nan,
-                    "n": 0 if self.known is None else self.known.n,
-                    "n_full": 0 if self.full is None else self.full.n_pos,
-                    "n_known": 0 if self.known is None else self.known.n_pos,
-                    "n_regulators_full": _counted(self.full, statistic),
-                    "n_regulators_known": _counted(self.known, statistic),
-                    "status": status,
-                }
-            )
-        return result
-
-
-def _reached(one: PooledScore | None, statistic: str, average: Any) -> float:
-    """AUROC of all pairs, or an average over regulators; NaN where there is none."""
-    if one is None:
-        return np.nan
-    if statistic == "pooled":
-        return one.auroc
-    return float(average(one.sources["auroc"][one.used])) if one.used.any() else np.nan
-
-
-def _counted(one: PooledScore | None, statistic: str) -> int:
-    if one is None:
-        return 0
-    return int(((one.sources["n_pos"] > 0) if statistic == "pooled" else one.used).sum())
-
-
-def _restricted(pairs: NetworkPairs, one: EdgeSet, *, margin: float, min_units: int) -> _Restricted:
-    scores, listed, candidate = pairs.scores(one), pairs.listed, pairs.candidate
-    if not listed.any():
-        return _Restricted(one.name, None, None, None, {}, {})
-    full = PooledScore.of(scores, listed, candidate)
-    of_known_mode = pairs.known_mode
-    if of_known_mode is None or not of_known_mode.any():
-        return _Restricted(one.name, full, None, None, {}, {})
-    rows = np.any(of_known_mode, axis=1, keepdims=True) | ~np.any(listed, axis=1, keepdims=True)
-    shared = PooledScore.of(scores, listed & rows, candidate & rows)
-    known = PooledScore.of(scores, of_known_mode, candidate & rows & ~(listed & ~of_known_mode))
-    contrasts = {
-        "pooled": pooled_contrast(known, shared, "crossed", margin=margin, min_units=min_units),
-        "per_regulator": source_contrast(known, shared, margin=margin, min_units=min_units),
-    }
-    return _Restricted(one.name, full, shared, known, contrasts, {})
-
-
-def _per_regulator(found: list[_Restricted], pairs: NetworkPairs, genes: Any) -> pd.DataFrame:
-    rows = np.flatnonzero(pairs.listed.any(axis=1))
-
-    def column(one: PooledScore | None, name: str, missing: float) -> FloatArray:
-        return np.full(len(rows), missing) if one is None else one.sources[name][rows]
-
-    parts = [
-        pd.DataFrame(
-            {
-                "edges": np.full(len(rows), one.name, dtype=object),
-                "regulator": genes[pairs.sources[rows]],
-                "n_full": column(one.full, "n_pos", 0).astype(np.int64),
-                "n_known": column(one.known, "n_pos", 0).astype(np.int64),
-                "full": column(one.full, "auroc", np.nan),
-                "known": column(one.known, "auroc", np.nan),
-            }
-        )
-        for one in found
-    ]
-    return pd.concat(parts, ignore_index=True)
 
 
 def _registry(summary: pd.DataFrame) -> list[Row]:

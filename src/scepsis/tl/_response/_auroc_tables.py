@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from scepsis._core._rng import child
 from scepsis.stats._contrasts import Contrast
 from scepsis.stats._intervals import one_sample_t
 from scepsis.stats._multiplicity import benjamini_hochberg
+from scepsis.stats._paired import signed_rank
+from scepsis.stats._planted import DELTAS
+from scepsis.stats._planted_rows import planted_aurocs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +23,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scepsis._core._screen import Screen
-    from scepsis._core._types import BoolArray
+    from scepsis._core._types import BoolArray, FloatArray
     from scepsis.stats._ranking import Ranking, Responders
     from scepsis.tl._response._predictors import Predictor
 
 CI_METHOD = "t over perturbations"
+#: What edges are compared with when they are compared with no other score.
+CHANCE = "chance"
+#: p-value, before any correction, below which a planted signal counts as seen.
+DETECTED_BELOW = 0.05
 
 
 @dataclass(frozen=True)
@@ -220,6 +228,42 @@ def status_of_pair(one: Predictor, other: Predictor, seen: Contrast, overall: st
     if seen.n_units == 0 and overall == "constant_score":
         return overall
     return "ok" if seen.n_units >= min_units else "too_few_units"
+
+
+def detection(scored: Scored, seed: int) -> pd.DataFrame:
+    """What edges with a signal of known strength reach, and whether the tests of the same edges would have seen it."""
+    ranking, rows = scored.ranking, []
+    for one, index in zip(scored.predictors, scored.position, strict=True):
+        if one.kind != "edges" or one.scores is None:
+            continue
+        generator = child(seed, "perturbation_auroc", "planted", one.name)
+        planted = planted_aurocs(one.scores, index, ranking, scored.responders, generator)
+        for other, against in zip(scored.predictors, scored.position, strict=True):
+            if other is one:
+                used, reached, chance, versus = ranking.used[index], np.zeros(planted.shape[1]), 0.5, CHANCE
+            elif other.kind != "signed" and against >= 0:
+                used, reached, chance, versus = (
+                    ranking.used[index] & ranking.used[against], ranking.auroc[against], 0.0, other.name,
+                )  # fmt: skip
+            else:
+                continue
+            for delta, areas in zip(DELTAS, planted, strict=True):
+                found = areas[used] - reached[used]
+                rows.append((one.name, versus, delta, *_seen(found, chance, scored.min_units)))
+    frame = pd.DataFrame(rows, columns=DETECTION)
+    return frame.astype({"edges": object, "versus": object, "delta": np.float64, "detected": bool})
+
+
+DETECTION = ["edges", "versus", "delta", "statistic", "ci_low", "ci_high", "p_value", "detected"]
+
+
+def _seen(values: FloatArray, null: float, min_units: int) -> tuple[float, float, float, float, bool]:
+    """Mean, interval and p-value of the test on record (t against chance, signed ranks against another)."""
+    test = one_sample_t(values, null)
+    if len(values) < min_units:
+        return test.mean, np.nan, np.nan, np.nan, False
+    p_value = test.p_value if null else signed_rank(values).p_value
+    return test.mean, *test.interval, p_value, bool(p_value < DETECTED_BELOW and test.mean > null)
 
 
 def by_mean_decile(scored: Scored) -> pd.DataFrame:

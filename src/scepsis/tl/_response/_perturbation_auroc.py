@@ -93,7 +93,7 @@ def perturbation_auroc(
     mod
         Modality, for MuData.
     rng
-        Seed of the bootstrap.
+        Seed of the bootstrap and of the planted signals.
     copy
         Return a changed copy instead of writing into `adata`.
 
@@ -122,6 +122,12 @@ def perturbation_auroc(
     ``["by_mean_decile"]``
         ``predictor, kind, decile`` (1 is the lowest tenth of candidates by ``var["mean"]``), ``auroc`` among the
         targets of that tenth, ``n_units``. Empty without ``var["mean"]``.
+    ``["detection"]``
+        What the same tests say of edges with a planted signal: the scores of a random half of the responders, raised
+        by ``delta`` standard deviations of the scores of all candidates. ``edges, versus`` (``chance``, or another
+        predictor), ``delta``, mean AUROC or mean difference (``statistic``) with its t interval over perturbations
+        (``ci_low, ci_high``), ``p_value`` of the test on record (t against chance, signed ranks against another), and
+        ``detected``: the mean is above and p < 0.05, uncorrected. The other predictors stay as they are.
     ``["params"]``
         All parameters, hashes of cells, genes and labels, one entry per set of edges in ``edges``, ``edges_kind``,
         ``edges_scale`` and so on, and ``missing_companions``.
@@ -238,6 +244,7 @@ def perturbation_auroc(
         "summary": summary,
         "contrasts": tables.contrasts(scored, compared, summary["status"].tolist(), float(margin)),
         "by_mean_decile": tables.by_mean_decile(scored),
+        "detection": tables.detection(scored, seed),
     }
     evidence = Evidence(
         key=key_added,
