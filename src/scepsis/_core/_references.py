@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from scepsis._core._types import BoolArray, EdgesLike, FloatArray, IntArray
 
 ReferenceKind = Literal["directed", "undirected", "gene_sets"]
-#: Column of frames of `scepsis.references`: whether pairs have a direction.
-DIRECTED = "directed"
 #: Share of pairs that are listed in both directions above which a reference has none.
 _BOTH_WAYS = 0.5
 
@@ -160,9 +158,7 @@ def _kind(adata: AnnData, reference: Any, gene_symbols: str | None) -> Reference
     source, target = (pd.Index(reference[side].dropna().unique().astype(str)) for side in (SOURCE, TARGET))
     if not source.isin(names).any() and target.isin(names).any():
         return "gene_sets"
-    if DIRECTED in reference:
-        return "directed" if reference[DIRECTED].any() else "undirected"
-    if MODE in reference:
+    if DIRECTED in reference or MODE in reference:
         return "directed"
     pairs = pd.MultiIndex.from_frame(reference[[SOURCE, TARGET]].astype(str)).unique()
     pairs = pairs[pairs.get_level_values(0) != pairs.get_level_values(1)]
