@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from scepsis.models._prefix import passed_over
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -35,8 +37,8 @@ class Resumable:
         self._blocks: list[torch.nn.Module] = [block for block in blocks if block is not None]
         self._layers = list(layers) if len(self._blocks) == model.n_layers else []
         self._entered: dict[int, torch.Tensor] = {}
-        #: Whether layers give hidden states first in a tuple.
-        self._in_tuple = False
+        #: How many things layers give beside hidden states; None for hidden states alone.
+        self._more: int | None = None
 
     def run(self, intervention: Callable[[int], Intervention | None], lowest: int) -> torch.Tensor:
         """
@@ -61,32 +63,28 @@ class Resumable:
             return self.model.forward(self.batch)
 
     def _see(self, _module: torch.nn.Module, _args: Any, output: Any) -> None:
-        self._in_tuple = isinstance(output, tuple)
+        self._more = len(output) - 1 if isinstance(output, tuple) else None
 
     def _keep(self, layer: int) -> Callable[[], None]:
-        def note(_module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-            self._entered[layer] = args[0]
+        def note(_module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            self._entered[layer] = args[0] if args else next(iter(kwargs.values()))
 
-        return self._blocks[layer].register_forward_pre_hook(note).remove
+        return self._blocks[layer].register_forward_pre_hook(note, with_kwargs=True).remove
 
     @contextmanager
     def _from(self, start: int) -> Iterator[None]:
         """Layers below `start` hand on what enters them, and `start` is given what entered it last."""
         entered = self._entered[start]
 
-        def enter(_module: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-            return (entered, *args[1:])
+        def enter(
+            _module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            if args:
+                return (entered, *args[1:]), kwargs
+            return (), kwargs | {next(iter(kwargs)): entered}
 
-        def hand_on(hidden: torch.Tensor, *_args: Any, **_options: Any) -> Any:
-            return (hidden,) if self._in_tuple else hidden
-
-        hook = self._blocks[start].register_forward_pre_hook(enter)
-        skipped: list[Any] = self._blocks[:start]
-        try:
-            for block in skipped:
-                block.forward = hand_on
+        with ExitStack() as stack:
+            stack.callback(self._blocks[start].register_forward_pre_hook(enter, with_kwargs=True).remove)
+            for block in self._blocks[:start]:
+                stack.enter_context(passed_over(block, self._more))
             yield
-        finally:
-            hook.remove()
-            for block in skipped:
-                del block.forward

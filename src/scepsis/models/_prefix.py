@@ -129,14 +129,14 @@ class _Runner:
 
         with ExitStack() as stack:
             for block, more in zip(self.blocks[:-1], self.more, strict=True):
-                stack.enter_context(_passed_over(block, more))
+                stack.enter_context(passed_over(block, more))
             hook = self.blocks[-1].register_forward_pre_hook(enter, with_kwargs=True, prepend=True)
             stack.callback(hook.remove)
             return self.forward(batch)
 
 
 @contextmanager
-def _passed_over(block: torch.nn.Module, more: int | None) -> Iterator[None]:
+def passed_over(block: torch.nn.Module, more: int | None) -> Iterator[None]:
     """Let a layer hand on what it is given."""
 
     def forward(*args: Any, **kwargs: Any) -> Any:

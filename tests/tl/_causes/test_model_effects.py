@@ -61,7 +61,7 @@ def _found(adata: ad.AnnData, key: str = "model_effects") -> pd.DataFrame:
 
 def _run(adata: ad.AnnData, **options: Any) -> pd.DataFrame:
     sps.tl.model_effects(adata, **({"n_boot": 50, "show_progress_bar": False} | options))
-    return _found(adata)
+    return _found(adata, options.get("key_added", "model_effects"))
 
 
 def _quickly(adata: ad.AnnData) -> pd.DataFrame:
@@ -132,14 +132,17 @@ def test_interval_holds_the_truth(make: Callable[..., ad.AnnData]) -> None:
 
 def test_signed_edges_are_compared_by_sign_and_by_magnitude(make: Callable[..., ad.AnnData]) -> None:
     adata = make(pair=1.0, signed=True)
-    found = _run(adata)
+    turned = _run(adata, key_added="turned").loc[("insilico", "signed", "raw")]
+    found = _run(adata, loss_of_function=False)
     _, _, model, measured = _pairs(adata)
     signed, size = (found.loc[("insilico", how, "raw")] for how in ("signed", "magnitude"))
     assert signed["rho"] == pytest.approx(spearmanr(model, measured).statistic, abs=1e-6)
     assert size["rho"] == pytest.approx(spearmanr(abs(model), abs(measured)).statistic, abs=1e-6)
     assert signed["sign_agreement"] == pytest.approx(np.mean((model > 0) == (measured > 0)))
     assert signed["sign_agreement"] > signed["sign_expected"] + 0.1
-    tests = adata.uns["tests"].set_index("name")
+    assert turned["rho"] == pytest.approx(-signed["rho"])
+    assert turned["sign_agreement"] == pytest.approx(1 - signed["sign_agreement"])
+    tests = adata.uns["tests"].query("key == 'model_effects'").set_index("name")
     assert list(tests.index) == ["spearman/raw", "spearman/adjusted"]
     assert tests.loc["spearman/raw", "effect_size"] == signed["rho"]
     assert tests["is_primary"].tolist() == [False, True]

@@ -47,16 +47,20 @@ class Effects:
     #: Pairs x covariates: variance, mean and detection rate of the target, cells of the perturbation.
     covariates: FloatArray
     pairs: ScreenPairs
+    #: Sign of the fold change that a source which raises its target is to have.
+    sign: int = 1
 
     @classmethod
-    def of(cls, pairs: ScreenPairs, lfc: FloatArray, n_cells: FloatArray, min_candidates: int) -> Effects:
+    def of(
+        cls, pairs: ScreenPairs, lfc: FloatArray, n_cells: FloatArray, min_candidates: int, sign: int = 1
+    ) -> Effects:
         """Take the pairs of every perturbation that has enough of them; `lfc` is perturbations x candidates."""
         taken = (pairs.labels >= 0) & np.isfinite(lfc)
         taken &= (taken.sum(axis=1) >= min_candidates)[:, None]
         unit, target = np.nonzero(taken)
         covariates = np.column_stack([pairs.features[target], n_cells[unit]])
         source = np.unique(pairs.screen.group()[unit], return_inverse=True)[1]
-        return cls(unit, source, target, lfc[taken].astype(np.float64), covariates, pairs)
+        return cls(unit, source, target, lfc[taken].astype(np.float64), covariates, pairs, sign)
 
     @property
     def n_sources(self) -> int:
@@ -76,7 +80,11 @@ class Effects:
     def compared(self, one: EdgeSet, how: str) -> tuple[FloatArray, FloatArray]:
         """Model and measurement, both signed or both by magnitude."""
         model = self.of_model(one)
-        return (model, self.measured) if how == SIGNED else (np.abs(model), np.abs(self.measured))
+        return (np.abs(model) if how == MAGNITUDE else model), self.measured_as(how)
+
+    def measured_as(self, how: str) -> FloatArray:
+        """Fold changes, in the direction that a source which raises its target is to have, or by magnitude."""
+        return np.abs(self.measured) if how == MAGNITUDE else self.sign * self.measured
 
 
 def main_comparison(one: EdgeSet) -> str:
@@ -221,7 +229,7 @@ def baselines(effects: Effects, sets: list[EdgeSet]) -> pd.DataFrame:
     names = (*FEATURES, "perturbed_cells")
     rows = []
     for how in dict.fromkeys(main_comparison(one) for one in sets):
-        measured = effects.measured if how == SIGNED else np.abs(effects.measured)
+        measured = effects.measured_as(how)
         for name, values in zip(names, effects.covariates.T, strict=True):
             rho = RankCorrelation(values, measured).rho() if len(measured) > 1 else np.nan
             rows.append((how, name, rho))

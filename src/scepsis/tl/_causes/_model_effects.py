@@ -39,6 +39,7 @@ def model_effects(
     edges: EdgesLike = "insilico",
     effects: str = "perturbation",
     direction: Direction = "source",
+    loss_of_function: bool = True,
     min_candidates: int = 10,
     min_units: int = 6,
     n_boot: int = 1000,
@@ -71,6 +72,10 @@ def model_effects(
         Measured effects, by the ``key_added`` of `scepsis.tl.perturbation_effects`.
     direction
         ``"source"`` reads the edge from the perturbed gene, ``"target"`` that to it, ``"mean"`` and ``"max"`` both.
+    loss_of_function
+        Whether perturbations take their gene away (interference, knock-out). Signed edges are above 0 where the source
+        raises the target, which falls when the source does: their sign is then held against that of the fold change
+        turned round, so that agreement is above 0. Turn it off for a screen by activation.
     min_candidates
         Targets that a perturbation needs to take part.
     min_units
@@ -96,7 +101,7 @@ def model_effects(
 
     ``uns[key_added]``
         ``params`` and four frames. ``correlations``, one row for each set of edges, ``compared`` (``magnitude``: the
-        sizes of both; ``signed``, where edges have a sign: both as they are) and ``adjustment`` (``raw``,
+        sizes of both; ``signed``, where edges have a sign: in their directions) and ``adjustment`` (``raw``,
         ``adjusted``, and ``within``: the mean over perturbed genes of the correlation over each one's targets):
         ``rho``; ``ci_low``, ``ci_high``, ``p_value`` clustered by perturbed gene and by target; the same by perturbed
         gene alone (``_source``); ``boot_low``, ``boot_high``; ``minimum_detectable``, the correlation that would have
@@ -146,7 +151,7 @@ def model_effects(
     seed = resolve_seed(rng)
     pairs = read_pairs(target, edges, effects=effects, direction=direction, allow_different_cells=allow_different_cells)
     lfc, n_cells = _measured(target, effects, pairs)
-    made = Effects.of(pairs, lfc, n_cells, int(min_candidates))
+    made = Effects.of(pairs, lfc, n_cells, int(min_candidates), sign=-1 if loss_of_function else 1)
     sets = pairs.sets
     n_columns = sum(2 if not one.is_signed else 4 for one in sets)
     with progress_bar(
@@ -158,6 +163,7 @@ def model_effects(
     params = record(
         effects=effects,
         direction=direction,
+        loss_of_function=loss_of_function,
         min_candidates=int(min_candidates),
         min_units=int(min_units),
         n_boot=int(n_boot),
