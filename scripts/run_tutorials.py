@@ -2,6 +2,7 @@
 Run the tutorials and store what they show.
 
     python scripts/run_tutorials.py       # with SCEPSIS_DATA and SCEPSIS_SLOW=1 the cells on real data run too
+    python scripts/run_tutorials.py 02    # those whose names begin so
 
 Each runs in a folder of its own, so that nothing but the notebook changes.
 """
@@ -9,6 +10,7 @@ Each runs in a folder of its own, so that nothing but the notebook changes.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def main() -> None:
-    for path in sorted((ROOT / "tutorials").glob("*.ipynb")):
+    for path in sorted((ROOT / "tutorials").glob(f"{''.join(sys.argv[1:2])}*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         with tempfile.TemporaryDirectory() as folder:
             client = NotebookClient(

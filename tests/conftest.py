@@ -351,6 +351,61 @@ def make_scgpt_checkpoint(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+#: Every kind of model: both generations of Geneformer, causal, with values, and the one of the documentation.
+ANY_FAMILY = ("first", "second", "decoder", "scgpt", "registered")
+
+
+def _make_registered(folder: Path, *, n_genes: int = 60, sigma: float = 0.5, seed: int = 0) -> Path:
+    """A checkpoint of the family that the documentation adds, which is registered from here on."""
+    import torch
+
+    page = Path(__file__).parents[1] / "docs" / "add_a_model_family.md"
+    names: dict[str, Any] = {}
+    exec(compile(page.read_text().split("```python\n")[1].split("\n```")[0], str(page), "exec"), names)
+    genes = [f"ENSG{index:011d}" for index in range(n_genes)]
+    settings = {"genes": genes, "width": 16, "n_layers": 3, "n_heads": 2}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = names["Network"](n_genes, 16, 3, 2)
+        for name, parameter in network.named_parameters():
+            if "norm" not in name:
+                torch.nn.init.normal_(parameter, std=sigma)
+    folder.mkdir(parents=True)
+    (folder / "settings.json").write_text(json.dumps(settings))
+    torch.save(network.state_dict(), folder / "weights.pt")
+    return folder
+
+
+@pytest.fixture
+def make_any_family(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Maker of a small random model of three layers of one of `ANY_FAMILY`, as it is loaded."""
+    from scepsis.models import load
+    from scepsis.models._families import FAMILIES
+
+    known = dict(FAMILIES)
+    makers: dict[str, Callable[..., Path]] = {
+        "first": _make_checkpoint,
+        "second": lambda folder, **options: _make_checkpoint(folder, generation=2, **options),
+        "decoder": _make_decoder,
+        "scgpt": _make_scgpt_checkpoint,
+        "registered": _make_registered,
+    }
+
+    def make(kind: str, **options: Any) -> Any:
+        number = len(list(tmp_path.iterdir()))
+        return load(makers[kind](tmp_path / f"{kind}_{number}", **options))
+
+    yield make
+    FAMILIES.clear()
+    FAMILIES.update(known)
+
+
+@pytest.fixture(params=ANY_FAMILY)
+def any_family(request: pytest.FixtureRequest, make_any_family: Callable[..., Any]) -> Any:
+    """A small random model of three layers, of every family in turn."""
+    return make_any_family(request.param)
+
+
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A loaded model of three layers that knows the genes of `screen` by their Ensembl ids."""

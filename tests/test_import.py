@@ -39,7 +39,7 @@ def test_namespaces_load_nothing_heavy() -> None:
         f"""
         import json, sys
         import scepsis
-        for space in ("datasets", "get", "models", "pl", "pp", "tl"):
+        for space in ("datasets", "get", "models", "pl", "pp", "references", "tl"):
             for name in getattr(scepsis, space).__all__:
                 getattr(getattr(scepsis, space), name)
         print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))

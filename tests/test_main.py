@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 #: Steps that tests of other things do without.
 QUICK = (
     "--skip",
-    "incremental_value,explain_edges,residualize_edges,matched_evaluation,degree_null,reference_auroc,circularity",
+    (
+        "incremental_value,explain_edges,residualize_edges,matched_evaluation,degree_null,reference_auroc,circularity,"
+        "rank_heads,ablate_heads"
+    ),
 )
 PERTURBED = tuple(f"G{index}" for index in range(8))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scepsis._core._edge_slots import EdgeArray
-from scepsis._core._match import VAR_NAMES, columns_with, looks_like, slot_of
+from scepsis._core._match import VAR_NAMES, columns_with, folded, looks_like, slot_of
 from scepsis._core._memory import require_memory
 from scepsis._core._validate import listing, require_column
 
@@ -26,6 +26,8 @@ SOURCE, TARGET, WEIGHT, GROUP = "source", "target", "weight", "group"
 _DENSE = 0.5
 #: A number of targets that so many sources share is a top-k even when k is large, unless the rows are complete.
 _SOURCES, _COMPLETE = 5, 0.95
+#: Share of names that would be found in other capitals from which on another species is suspected.
+_SAME_BUT_CASE = 0.2
 
 
 @dataclass(frozen=True)
@@ -240,9 +242,15 @@ def gene_positions(
             f"(such as {listing(list(index)[:3])}): two namespaces. The former look like {looks_like(wanted)}. "
         )
         better = [name for name, _ in columns_with(adata.var, wanted) if name != place]
+        same = {folded(name) for name in index} & {folded(name) for name in wanted}
         if better:
             argument = "" if better[0] == VAR_NAMES else f", gene_symbols={better[0]!r}"
             msg += f"{slot_of(better[0])} has them: {remedy.format(argument=argument)}."
+        elif len(same) >= _SAME_BUT_CASE * min(len(wanted), len(index)):
+            msg += (
+                f"{len(same)} of them differ in capitals alone, as between mouse and human: translate them by "
+                "`scepsis.references.convert_ids(frame, orthologs)`."
+            )
         else:
             msg += "No column of `adata.var` has any of them: translate one of the two first."
         raise ValueError(msg)

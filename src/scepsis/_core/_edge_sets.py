@@ -60,6 +60,11 @@ class EdgeSet:
     def is_attention(self) -> bool:
         return self.params.get("method", "attention") == "attention" and self.params.get("scale") in get_args(Scale)
 
+    @property
+    def is_counterfactual(self) -> bool:
+        """Whether a model was asked what changes when a source does."""
+        return self.params.get("method") == "insilico"
+
 
 @dataclass
 class EdgeSets:
@@ -69,9 +74,10 @@ class EdgeSets:
     missing: list[str] = field(default_factory=list)
 
     @property
-    def attention(self) -> EdgeSet | None:
-        """First set that is attention of a model."""
-        return next((one for one in self.sets if one.is_attention), None)
+    def of_model(self) -> EdgeSet | None:
+        """First set that is attention of a model, else the first of its counterfactuals."""
+        first = next((one for one in self.sets if one.is_attention), None)
+        return first or next((one for one in self.sets if one.is_counterfactual), None)
 
 
 def gather_edges(adata: AnnData, edges: EdgesLike, *, companions: bool = True) -> EdgeSets:
@@ -83,7 +89,7 @@ def gather_edges(adata: AnnData, edges: EdgesLike, *, companions: bool = True) -
     result = EdgeSets(asked)
     keys = {one.key for one in asked if one.key}
     for one in asked:
-        if not (companions and one.is_attention and one.key):
+        if not (companions and one.key and (one.is_attention or one.is_counterfactual)):
             continue
         for kind, key, wanted in _companions(adata, one):
             if key in adata.varp and key not in keys:
@@ -146,6 +152,8 @@ def _companions(adata: AnnData, one: EdgeSet) -> list[tuple[Kind, str, bool]]:
     keys = EdgeKeys(owner)
     if owner.endswith((RANDOMIZED, *FURTHER_SCALES)):
         return []
+    if one.is_counterfactual:  # too dear to be asked for
+        return [("control", keys.randomized + part, False)]
     own = one.params.get("scale")
     scales = [scale for scale in get_args(Scale) if scale != own]
     twin = EdgeKeys(keys.randomized)

@@ -28,9 +28,13 @@ MAKERS = {
     "A09": "degree_null",
     "A10": "circularity",
     "A11": "matched_evaluation",
+    "A12": "ablate_heads",
+    "A13": "ablate_heads",
+    "A14": "ablate_heads",
+    "A15": "ablate_heads",
 }
 #: Analyses whose last run says which cells, genes, labels and network are meant; others vary them on purpose.
-DECIDING = ("A01", "A04", "A05", "A06", "A08", "A09")
+DECIDING = ("A01", "A04", "A05", "A06", "A08", "A09", "A12", "A13", "A14")
 HASHES = ("cells_hash", "genes_hash", "labels_hash")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from scepsis._core._keys import DETECTION_RATE, GENE_FEATURES, MEAN, VARIANCE
+from scepsis._core._types import BaselineMethod
 from scepsis._core._validate import listing
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ def require_same_cells(adata: AnnData, sets: list[EdgeSet], *, features: bool, a
 def _remedy(one: EdgeSet) -> str:
     if one.is_attention:
         return f"scepsis.tl.attention_edges(adata, model, key_added={one.key!r})"
+    if one.params.get("method") in get_args(BaselineMethod):
+        return f"scepsis.tl.baseline_edges(adata, method={one.params['method']!r}, key_added={one.key!r})"
+    if one.is_counterfactual:
+        return f"scepsis.tl.insilico_perturbation(adata, model, key_added={one.key!r})"
     return f"scepsis.tl.correlation_edges(adata, key_added={one.key!r})"
 
 

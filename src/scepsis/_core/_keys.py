@@ -32,6 +32,9 @@ GENE_FEATURES = "gene_features"
 INCREMENTAL_VALUE = "incremental_value"
 #: Record of a choice among layers.
 SELECT_LAYER = "select_layer"
+#: Heads by how well each recovers regulation, and what taking them out does.
+HEAD_RANKING = "head_ranking"
+HEAD_ABLATION = "head_ablation"
 #: The registry of tests, in ``uns``.
 TESTS = "tests"
 #: Slugs that would collide with a companion slot of an edges key.
@@ -128,6 +131,27 @@ class EffectKeys:
     @property
     def uns(self) -> str:
         return f"{self.key}_effects"
+
+
+@dataclass(frozen=True)
+class AssignmentKeys:
+    """Slots of one assignment of perturbations to cells."""
+
+    key: str = "perturbation"
+
+    @property
+    def guides(self) -> str:
+        """Column of ``obs`` with the guides of each cell."""
+        return f"{self.key}_guides"
+
+    @property
+    def state(self) -> str:
+        """Column of ``obs`` that says why a cell has a label or none."""
+        return f"{self.key}_state"
+
+    @property
+    def uns(self) -> str:
+        return f"{self.key}_assignment"
 
 
 def slugs(labels: Iterable[str]) -> dict[str, str]:

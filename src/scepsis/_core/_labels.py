@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import sparse
 
+from scepsis._core._keys import AssignmentKeys
 from scepsis._core._validate import listing, require_column, require_label
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from scepsis._core._types import BoolArray, IntArray
 
 logger = logging.getLogger(__name__)
+#: Stands for all cells without the perturbation, in place of the label of control cells.
+COMPLEMENT = "complement"
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Labels:
     names: list[str]
     #: Position of each cell's perturbation in `names`; -1 for control cells, -2 for cells without a label.
     codes: IntArray
+    #: Cells x perturbations, where a cell may have several; None where `codes` says it all.
+    members: sparse.csc_matrix | None = None
 
     @property
     def is_control(self) -> BoolArray:
@@ -37,6 +43,9 @@ class Labels:
 
     def cells(self, position: int) -> IntArray:
         """Cells of one perturbation, ascending."""
+        if self.members is not None:
+            start, end = self.members.indptr[position : position + 2]
+            return np.sort(self.members.indices[start:end]).astype(np.int64)
         return np.flatnonzero(self.codes == position)
 
 
@@ -61,6 +70,37 @@ def read_labels(adata: AnnData, groupby: str, control: str) -> Labels:
     if unlabelled:
         logger.info("%d cells without a label in %s are left out", unlabelled, slot)
     return Labels(names, codes)
+
+
+def read_overlapping(adata: AnnData, groupby: str, control: str) -> tuple[Labels, str]:
+    """
+    Labels of cells that may have several perturbations, as `scepsis.pp.assign_perturbations` stored them.
+
+    Also the label of unperturbed cells. With ``control="complement"``, all labelled cells are control cells.
+    """
+    keys = AssignmentKeys(groupby)
+    if groupby not in adata.obsm or groupby not in adata.obs or keys.uns not in adata.uns:
+        msg = (
+            f"`overlapping=True` needs `adata.obsm[{groupby!r}]` and `adata.uns[{keys.uns!r}]`. Call "
+            f"`scepsis.pp.assign_perturbations(adata, guides, max_targets=None, key_added={groupby!r})` first."
+        )
+        raise KeyError(msg)
+    stored = adata.uns[keys.uns]
+    names = [str(name) for name in stored["targets"]["target"]]
+    members = sparse.csc_matrix(adata.obsm[groupby])
+    members.eliminate_zeros()
+    if members.shape[1] != len(names) or not names:
+        msg = (
+            f"`adata.obsm[{groupby!r}]` has {members.shape[1]} columns, and `adata.uns[{keys.uns!r}]['targets']` "
+            f"{len(names)} rows. Call `scepsis.pp.assign_perturbations` anew."
+        )
+        raise ValueError(msg)
+    labels = adata.obs[groupby].astype(object)
+    labelled = labels.notna().to_numpy()
+    if control != COMPLEMENT:
+        require_label(list(labels[labelled].unique()), control, slot=f"adata.obs[{groupby!r}]", argument="control")
+        labelled = (labels == control).to_numpy(dtype=bool)
+    return Labels(names, np.where(labelled, -1, -2), members), str(stored["params"]["control"])
 
 
 def _require_strings(column: pd.Series[Any], slot: str) -> None:

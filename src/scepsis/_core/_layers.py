@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 #: End of the key of one layer, or of one head, of edges that several were asked for of.
 PART = re.compile(r"(_\w+)?_L(?P<layer>\d+)(?P<head>H\d+)?")
 MAKER = "scepsis.tl.attention_edges(adata, model)"
+#: Name of edges of one layer.
+_LAYER = re.compile(r"(?P<curve>.+)_L(?P<layer>\d+)")
+
+
+def layer_of(name: str) -> tuple[str, int]:
+    """Edges and 0-based layer of a name such as ``attention_L3``; the name itself and -1 for any other."""
+    found = _LAYER.fullmatch(name)
+    return (found["curve"], int(found["layer"])) if found else (name, -1)
 
 
 def layer_keys(adata: AnnData, key: str) -> dict[int, str]:
@@ -30,6 +38,20 @@ def layer_keys(adata: AnnData, key: str) -> dict[int, str]:
     params = entry["params"]
     alone = list(params.get("layers", []))
     return {int(alone[0]): key} if len(alone) == 1 and not len(params.get("heads", [])) else {}
+
+
+def layers_behind(key: str, owner: str, params: Mapping[str, Any]) -> list[int] | None:
+    """
+    Layers that attention under ``varp[key]`` is the mean of, of a record that `owner` keeps.
+
+    None where it could not be read from a model anew: it is of some heads, sources or one group of cells.
+    """
+    if "layers" not in params or params.get("groupby") or params.get("heads") or params.get("sources"):
+        return None
+    layers = [int(layer) for layer in params["layers"]]
+    if owner == key:
+        return layers
+    return next(([layer] for layer in layers if EdgeKeys(owner).layer(layer) == key), None)
 
 
 def recorded_rule(adata: AnnData, owner: str, key: str, params: Mapping[str, Any]) -> str:

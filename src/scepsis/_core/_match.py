@@ -128,6 +128,11 @@ def looks_like(ids: Iterable[str]) -> str:
     return max(dict.fromkeys(kinds), key=kinds.count) if kinds else "nothing"
 
 
+def folded(name: str) -> str:
+    """A name without its capitals: symbols of mouse genes differ from human ones in these alone, most of them."""
+    return name.casefold()
+
+
 def _kind(one: str) -> str:
     if re.fullmatch(r"ENSG\d+(\.\d+)?", one, re.IGNORECASE):
         return "Ensembl ids"

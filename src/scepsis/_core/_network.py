@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -26,8 +26,13 @@ Universe = Literal["regulators", "all_pairs", "unordered"]
 #: Universes in which a pair has a source.
 Directed = Literal["regulators", "all_pairs"]
 MODE = "mode"
+#: Whether the order of a pair means something; a reference without this column is taken to be directed.
+DIRECTED = "directed"
 #: Spellings of a known direction of regulation, in lower case.
-KNOWN_MODES = ("activation", "repression", "stimulation", "inhibition", "+", "-", "1", "-1", "1.0", "-1.0")
+KNOWN_MODES = (
+    "activation", "repression", "activation;repression", "stimulation", "inhibition", "+", "-", "1", "-1", "1.0",
+    "-1.0",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,13 +74,15 @@ def read_network(
     min_targets: int = 3,
     gene_symbols: str | None = None,
     argument: str = "reference",
+    allow_empty: bool = False,
 ) -> Network:
     """
     Clean a reference and lay it over a panel.
 
     A frame ``source, target`` with, if it has them, ``weight`` (0 lists no edge) and ``mode``. Rows that repeat a
     pair count once, a pair of a gene with itself not at all. Raises `KeyError` for missing columns and `ValueError`
-    for names of another namespace or a reference without any pair of two different genes of `adata`.
+    for names of another namespace or, unless `allow_empty`, a reference without any pair of two different genes of
+    `adata`.
     """
     require_choice(universe, get_args(Universe), argument="universe")
     require_positive(min_targets, argument="min_targets")
@@ -86,6 +93,12 @@ def read_network(
             "A network has the columns 'source' and 'target', and may have 'weight' and 'mode'."
         )
         raise KeyError(msg)
+    if universe != "unordered" and DIRECTED in frame and not frame[DIRECTED].any():
+        msg = (
+            f"`{argument}` lists pairs without a direction (its column 'directed' is False throughout), each once, in "
+            f"alphabetical order: which gene is the source says nothing. Pass `universe='unordered'`, not {universe!r}."
+        )
+        raise ValueError(msg)
     place = VAR_NAMES if gene_symbols is None else gene_symbols
     index = name_index(adata, frame, gene_symbols, place, argument)
     remedy = f"pass `{argument}` to the same call{{argument}}"
@@ -95,7 +108,7 @@ def read_network(
     )
     lists = np.ones(len(frame), dtype=bool) if WEIGHT not in frame else frame[WEIGHT].to_numpy() != 0
     known = lists & (source >= 0) & (target >= 0)
-    if not (known & (source != target)).any():
+    if not allow_empty and not (known & (source != target)).any():
         msg = f"`{argument}` lists no pair of two different genes of {slot_of(place)}."
         raise ValueError(msg)
     unmapped = pd.unique(pd.concat([frame[SOURCE][source < 0], frame[TARGET][target < 0]]).dropna())
@@ -109,12 +122,20 @@ def read_network(
 
 
 def _hygiene(frame: pd.DataFrame) -> dict[str, int]:
-    pairs = frame[[SOURCE, TARGET]].astype(str).drop_duplicates()
+    numbers: dict[str, int] = {}
+    pairs = pd.DataFrame({side: _numbered(frame[side], numbers) for side in (SOURCE, TARGET)}).drop_duplicates()
     return {
         "n_rows": len(frame),
         "n_unique": len(pairs),
         "n_non_self": int((pairs[SOURCE] != pairs[TARGET]).sum()),
     }
+
+
+def _numbered(column: pd.Series[Any], numbers: dict[str, int]) -> IntArray:
+    """Names as numbers that several columns share; a missing one is -1. Millions of rows are a matter of moments."""
+    codes, names = pd.factorize(column)
+    found = np.array([numbers.setdefault(str(name), len(numbers)) for name in names], dtype=np.int64)
+    return np.append(found, -1)[codes]
 
 
 def _known_modes(frame: pd.DataFrame) -> BoolArray | None:

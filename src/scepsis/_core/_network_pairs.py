@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,24 +113,48 @@ def read_network_pairs(
 
     Raises what the readers of edges and references raise, and `TypeError` for a reference that is no frame.
     """
+    require_frame(reference)
+    found = gather_edges(adata, edges, companions=companions)
+    features = all(name in adata.var for name in FEATURES)
+    same = require_same_cells(adata, found.sets, features=features, allow=allow_different_cells)
+    panel = panel_of(adata, found.sets)
+    pairs = lay_over(
+        adata, reference, found.sets, panel, universe=universe, min_targets=min_targets, gene_symbols=gene_symbols
+    )
+    return replace(pairs, missing=found.missing, same_cells=same)
+
+
+def require_frame(reference: Any) -> None:
+    """Raise `TypeError` for a reference that is no frame."""
     if not isinstance(reference, pd.DataFrame):
         msg = (
             f"`reference` must be a frame with the columns 'source' and 'target', not {type(reference).__name__}. "
             "Read a file with `pandas.read_csv` first."
         )
         raise TypeError(msg)
-    found = gather_edges(adata, edges, companions=companions)
-    features = all(name in adata.var for name in FEATURES)
-    same = require_same_cells(adata, found.sets, features=features, allow=allow_different_cells)
-    panel = panel_of(adata, found.sets)
+
+
+def lay_over(
+    adata: AnnData,
+    reference: pd.DataFrame,
+    sets: list[EdgeSet],
+    panel: IntArray,
+    *,
+    universe: Universe,
+    min_targets: int,
+    gene_symbols: str | None,
+) -> NetworkPairs:
+    """Pairs of a panel that all sets have, and which of them the reference lists."""
     network = read_network(
         adata, reference, panel, universe=universe, min_targets=min_targets, gene_symbols=gene_symbols
     )
     candidate = network.candidate.copy()
-    for one in found.sets:
+    for one in sets:
         candidate &= ~np.isnan(network.scores(one))
     listed = network.listed & candidate
     kept = np.arange(len(listed))
     if universe == "regulators":
         kept = np.flatnonzero(listed.sum(axis=1) >= min_targets)
-    return NetworkPairs(network, found.sets, found.missing, same, kept, listed[kept], candidate[kept])
+    return NetworkPairs(
+        network, sets, missing=[], same_cells=True, kept=kept, listed=listed[kept], candidate=candidate[kept]
+    )

@@ -10,6 +10,7 @@ import numpy as np
 
 from scepsis._core._analyses import ANALYSES
 from scepsis._core._keys import TESTS
+from scepsis._core._resolve import resolve
 from scepsis._version import __version__
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from anndata import AnnData
+
+    from scepsis._core._types import Data
 
 Role = Literal["confirmatory", "descriptive", "exploratory"]
 SMALLEST = float(np.nextafter(0, 1))
@@ -102,6 +105,18 @@ def updated_tests(adata: AnnData, rows: Sequence[Row], evidence: Evidence) -> di
     tested and this one did not stays as ``not_run``, without numbers: its count is not forgotten. Rows of the last
     call stand last. Corrections over the whole registry no longer hold once it has changed, and are emptied.
     """
+    return updated_tests_of(adata, [(rows, evidence)])
+
+
+def updated_tests_of(adata: AnnData, parts: Sequence[tuple[Sequence[Row], Evidence]]) -> dict[str, pd.DataFrame]:
+    """Give the registry with the rows of several parts in it, which rest on different references or labels."""
+    tests = read_tests(adata) if TESTS in adata.uns else None
+    for rows, evidence in parts:
+        tests = _entered(tests, rows, evidence)
+    return {} if tests is None else {TESTS: tests}
+
+
+def _entered(tests: pd.DataFrame | None, rows: Sequence[Row], evidence: Evidence) -> pd.DataFrame:
     import pandas as pd
 
     entries = [_entry(row, evidence) for row in rows]
@@ -109,9 +124,9 @@ def updated_tests(adata: AnnData, rows: Sequence[Row], evidence: Evidence) -> di
     if len(set(ids)) < len(ids):
         msg = f"Two tests have the id {next(one for one in ids if ids.count(one) > 1)!r}."
         raise RuntimeError(msg)
-    if TESTS not in adata.uns:
-        return {TESTS: _typed(pd.DataFrame(entries, columns=COLUMNS))}
-    old = uncorrected(read_tests(adata))
+    if tests is None:
+        return _typed(pd.DataFrame(entries, columns=COLUMNS))
+    old = uncorrected(tests)
     runs = dict(zip(old["test_id"], zip(old["n_runs"], old["params_hashes"], strict=True), strict=True))
     for entry in entries:
         if entry["test_id"] in runs:
@@ -122,7 +137,15 @@ def updated_tests(adata: AnnData, rows: Sequence[Row], evidence: Evidence) -> di
     old = old[~old["test_id"].isin(ids)]
     context = ["analysis", "key", "edges", "reference", "effects"]
     again = pd.MultiIndex.from_frame(old[context]).isin(pd.MultiIndex.from_frame(new[context]))
-    return {TESTS: _typed(pd.concat([old[~again], _unrun(old[again]), new]))}
+    return _typed(pd.concat([old[~again], _unrun(old[again]), new]))
+
+
+def holder_of_tests(adata: Data, mod: str | None) -> AnnData:
+    """Whose registry is meant: that of an AnnData or a modality, or what was tested across all modalities."""
+    if mod is None and hasattr(adata, "mod") and TESTS in adata.uns:
+        across: AnnData = adata
+        return across
+    return resolve(adata, mod)
 
 
 def read_tests(adata: AnnData) -> pd.DataFrame:

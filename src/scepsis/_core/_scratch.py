@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anndata as ad
 import numpy as np
@@ -74,3 +74,43 @@ def place_edges(adata: AnnData, key: str, edges: EdgeArray, genes: BoolArray, ce
     values = pack(edges.values[kept][:, kept], chosen, adata.n_vars)
     write(adata, drop={"uns": [key]}, varp={key: values}, uns=uns, **masks)
     return len(chosen)
+
+
+def shell(adata: AnnData) -> AnnData:
+    """
+    Another AnnData with everything that `adata` holds, for tools to write into before anything is written to `adata`.
+
+    Values are shared, not copied: tools replace entries and never change them.
+    """
+    if adata.isbacked:
+        msg = "A backed context has to be read many times. Load it with `adata.to_memory()` first."
+        raise ValueError(msg)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ad.AnnData(
+            X=adata.X,
+            obs=adata.obs.copy(),
+            var=adata.var.copy(),
+            **{slot: dict(getattr(adata, slot)) for slot in _MAPPINGS},
+            uns=dict(adata.uns),
+        )
+
+
+def settle(adata: AnnData, worked: AnnData) -> None:
+    """Write into `adata` what differs in its `shell`, and drop what is no longer there."""
+    slots: dict[str, dict[str, Any]] = {}
+    drop: dict[str, list[str]] = {}
+    for slot in (*_FRAMES, *_MAPPINGS, "uns"):
+        before, after = getattr(adata, slot), getattr(worked, slot)
+        drop[slot] = [name for name in before if name not in after]
+        slots[slot] = {name: after[name] for name in after if name not in before or not _same(before, after, name)}
+    write(adata, drop=drop, **slots)
+
+
+_FRAMES = ("obs", "var")
+_MAPPINGS = ("layers", "obsm", "varm", "obsp", "varp")
+
+
+def _same(before: Any, after: Any, name: str) -> bool:
+    one, other = before[name], after[name]
+    return one is other or (hasattr(one, "equals") and type(one) is type(other) and bool(one.equals(other)))

@@ -103,4 +103,5 @@ def saw_perturbed_cells(adata: AnnData, params: dict[str, Any], screen: Screen) 
     if cells is None:
         return False
     found = adata.obs.loc[cells, groupby].unique()
-    return any(isinstance(label, str) and label not in {"", str(control)} for label in found)
+    unperturbed = {"", str(screen.params.get("unperturbed", control))}
+    return any(isinstance(label, str) and label not in unperturbed for label in found)

@@ -101,7 +101,8 @@ def oriented(one: EdgeSet, sources: IntArray, targets: IntArray, direction: Dire
     place = np.full(max(int(part.max(initial=-1)) for part in (one.edges.genes, sources, targets)) + 2, -1)
     place[one.edges.genes] = np.arange(len(one.edges.genes))
     rows, columns = place[sources], place[targets]
-    scores: FloatArray = values[np.ix_(rows, columns)].astype(np.float64)
+    everything = np.array_equal(rows, np.arange(len(values))) and np.array_equal(columns, rows)
+    scores: FloatArray = (values if everything else values[np.ix_(rows, columns)]).astype(np.float64)
     scores[rows < 0] = np.nan
     scores[:, columns < 0] = np.nan
     return np.abs(scores, out=scores) if one.is_signed else scores

@@ -23,6 +23,7 @@ Head: TypeAlias = tuple[int, int]
 Scale = Literal["probability", "uniform_fold", "centered"]
 Variant = Literal["cosine", "centroid", "dot"]
 Direction = Literal["source", "target", "mean", "max"]
+BaselineMethod = Literal["mutual_information", "partial_correlation", "ridge", "genie3_like", "gene_product"]
 LayerRule = Literal["frozen", "nested", "single", "unrecorded"]
 
 #: What a row can say of itself; all but the first say why it has no number, or one that supports nothing.
@@ -37,6 +38,7 @@ IntArray: TypeAlias = NDArray[np.integer[Any]]
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 
 __all__ = [
+    "BaselineMethod",
     "BoolArray",
     "Data",
     "Direction",

@@ -8,9 +8,12 @@ import pandas as pd
 
 from scepsis import get
 from scepsis._core._gene_table import FEATURES
-from scepsis._core._keys import TESTS
+from scepsis._core._keys import HEAD_ABLATION, TESTS
 from scepsis._core._numbers import ABSENT, count, decimal, enumerate_words, interval, p_value, percent, plural, signed
 from scepsis._core._registry import run_words
+from scepsis._report._biology import LAYERS, layers_section
+from scepsis._report._causal import causal
+from scepsis._report._components import mediation, model_effects
 from scepsis._report._html import bullets, table, tag
 
 if TYPE_CHECKING:
@@ -30,7 +33,12 @@ PLANTED = {
     "reference_auroc": "AUROC on the reference",
     "degree_null": "AUROC above the degree-preserving null",
     "circularity": "loss of AUROC on pairs of known mode (signal in those of unknown mode)",
+    "matched_negatives": "AUROC against pairs whose genes are expressed alike",
     "select_layer": "held-out difference of the chosen layer",
+    "cssi_null": "AUROC of states on the reference",
+    "cssi_split_half": "held-out AUROC of states on the reference",
+    "scaling_curve": "change of recovery with the number or kind of cells",
+    HEAD_ABLATION: "AUROC that is lost without heads",
 }
 
 
@@ -42,6 +50,10 @@ def battery(adata: AnnData) -> list[tuple[str, list[Markup]]]:
         ("What gene features leave", "residualize_edges", _residual),
         ("Against degrees", "degree_null", _degree),
         ("Among matched targets", "matched_evaluation", _matched),
+        ("What layers know", LAYERS, layers_section),
+        ("Without some of its heads", HEAD_ABLATION, causal),
+        ("Effects in the model", "model_effects", model_effects),
+        ("Parts of the model", "mediation", mediation),
         ("Tests and corrections", CORRECTED, lambda entry: _registry(adata, entry)),
     ]
     sections = [(title, read(entry)) for title, key, read in made if (entry := adata.uns.get(key)) is not None]
@@ -239,7 +251,7 @@ def _power(adata: AnnData) -> list[Markup]:
         if "versus" in frame:  # criterion (a), and chance; the frame has the other comparisons too
             frame = frame[frame["versus"].isin(["chance", *FEATURES])]
             frame = frame.assign(versus="against " + frame["versus"].map(_words))
-        by = ["edges", *(name for name in ("residualizer", "versus") if name in frame)]
+        by = ["edges", *(name for name in ("residualizer", "test", "versus", "readout") if name in frame)]
         for names, own in frame.groupby(by, sort=False):
             found = own.loc[own["detected"].astype(bool), "delta"]
             smallest = f"{found.min():g} sd" if len(found) else f"none up to {own['delta'].max():g} sd"

@@ -8,8 +8,10 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from scepsis import pl
+from scepsis._core._keys import HEAD_ABLATION, HEAD_RANKING
 from scepsis._core._numbers import count, decimal
 from scepsis._report._battery import VERDICT
+from scepsis._report._biology import LAYERS
 from scepsis._report._html import tag
 from scepsis.pl._style import rows_height
 
@@ -33,8 +35,11 @@ def figures(adata: AnnData, audited: Audited) -> list[Markup]:
         drawn += [_verdict(adata, name) for name in audited.edges if name in audited.judged]
     if audited.layers_key in adata.uns:
         drawn.append(_layers(adata, audited))
+    if LAYERS in adata.uns:
+        drawn.append(_known(adata))
     if audited.effects:
         drawn.append(_effects(adata, audited))
+    drawn += [draw(adata) for key, draw in ((HEAD_RANKING, _heads), (HEAD_ABLATION, _ablation)) if key in adata.uns]
     if (edges := audited.slots.get(audited.edges[0])) is not None:
         drawn.append(_matrix(adata, edges))
     return drawn
@@ -43,7 +48,7 @@ def figures(adata: AnnData, audited: Audited) -> list[Markup]:
 def _scores(adata: AnnData, audited: Audited) -> Markup:
     rows = audited.summary
     means = "; ".join(f"{name} {decimal(mean)}" for name, mean in zip(rows["predictor"], rows["auroc"], strict=True))
-    return _figure(
+    return figure(
         lambda ax: pl.perturbation_auroc(adata, key=audited.key, ax=ax),
         size=(8.0, rows_height(len(rows))),
         alt=f"AUROC of every perturbation, one row per predictor. Means: {means}.",
@@ -55,7 +60,7 @@ def _scores(adata: AnnData, audited: Audited) -> Markup:
 def _verdict(adata: AnnData, edges: str) -> Markup:
     rows = adata.uns[VERDICT]["criteria"]
     rows = rows[rows["edges"] == edges]
-    return _figure(
+    return figure(
         lambda ax: pl.verdict(adata, edges=edges, ax=ax),
         size=(11.0, 4.6),
         alt=f"Criteria of the verdict on {edges}: {'; '.join(rows['criterion'] + ' ' + rows['reason'])}.",
@@ -69,7 +74,7 @@ def _layers(adata: AnnData, audited: Audited) -> Markup:
     means = "; ".join(
         f"{name} {decimal(mean)}" for name, mean in zip(layered["predictor"], layered["auroc"], strict=True)
     )
-    return _figure(
+    return figure(
         lambda ax: pl.perturbation_auroc_layers(adata, key=audited.layers_key, ax=ax),
         size=(8.0, 4.4),
         alt=f"Mean AUROC by layer, with predictors that have no layer as horizontal lines. Means: {means}.",
@@ -77,9 +82,52 @@ def _layers(adata: AnnData, audited: Audited) -> Markup:
     )
 
 
+def _known(adata: AnnData) -> Markup:
+    rows = adata.uns[LAYERS]["profile"]
+    edges = rows[rows["kind"] == "edges"]
+    top = "; ".join(f"{name} {decimal(own['auroc'].max())}" for name, own in edges.groupby("reference", sort=False))
+    n_layers, n_references = edges["layer"].nunique(), edges["reference"].nunique()
+    return figure(
+        lambda ax: pl.characterize_layers(adata, ax=ax),
+        size=(4.2 + 0.48 * n_layers, 1.9 + 0.42 * max(n_references, 2)),
+        alt=f"AUROC of references at every layer, highest: {top}.",
+        caption="AUROC of listed pairs at every layer, with correlation and the best single feature of genes beside.",
+    )
+
+
+def _heads(adata: AnnData) -> Markup:
+    table = adata.uns[HEAD_RANKING]["heads"]
+    value = next(name for name in ("reference", "perturbation", "entropy") if f"rank_{name}" in table)
+    size = (2.6 + 0.36 * (1 + table["head"].max()), 1.3 + 0.36 * max(table["layer"].nunique(), 3))
+    return figure(
+        lambda ax: pl.head_ranking(adata, value=value, ax=ax),
+        size=size,
+        alt=f"Heads of the model by layer, coloured by {value}; the first are numbered.",
+        caption="What every head alone is worth. Numbers are ranks; a dot beside one says that it is as high by either "
+        "half of the genes.",
+    )
+
+
+def _ablation(adata: AnnData) -> Markup:
+    table = adata.uns[HEAD_ABLATION]["results"]
+    readout = str(table["readout"].iloc[0])
+    own = table[(table["readout"] == readout) & (table["status"] != "not_applicable")]
+    told = "; ".join(
+        f"{name} {'cannot reach it' if status == 'structurally_null' else decimal(value)}"
+        for name, status, value in zip(own["condition"], own["status"], own["difference"], strict=True)
+    )
+    return figure(
+        lambda ax: pl.head_ablation(adata, ax=ax),
+        size=(7.6, rows_height(len(own), row=0.34, margin=1.9)),
+        alt=f"Difference of AUROC at {readout} under each intervention: {told}.",
+        caption=f"What interventions do to the AUROC at {readout}. Grey rows cannot reach it; hollow markers did not "
+        "move hidden states enough to be evidence.",
+    )
+
+
 def _effects(adata: AnnData, audited: Audited) -> Markup:
     table = audited.effects["perturbations"]
-    return _figure(
+    return figure(
         lambda ax: pl.perturbation_effects(adata, key=audited.effects_key, ax=ax),
         size=(8.0, rows_height(len(table), row=0.2)),
         alt=f"Responding genes of {count(len(table))} perturbations, from {count(table['n_targets'].min())} to "
@@ -89,7 +137,7 @@ def _effects(adata: AnnData, audited: Audited) -> Markup:
 
 
 def _matrix(adata: AnnData, edges: str) -> Markup:
-    return _figure(
+    return figure(
         lambda ax: pl.attention_edges(adata, key=edges, max_genes=GENES, ax=ax),
         size=(7.6, 6.4),
         alt=f"Matrix of {edges}: sources in rows, targets in columns, strongest target first.",
@@ -98,15 +146,16 @@ def _matrix(adata: AnnData, edges: str) -> Markup:
     )
 
 
-def _figure(draw: Callable[[Axes], Axes], *, size: tuple[float, float], alt: str, caption: str) -> Markup:
+def figure(draw: Callable[[Axes], Axes], *, size: tuple[float, float], alt: str, caption: str) -> Markup:
+    """A picture inside the page, with what it shows in words."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout="constrained")
-    draw(figure.subplots())
+    canvas = Figure(figsize=size, layout="constrained")
+    draw(canvas.subplots())
     written = BytesIO()
     # A fixed salt and no date: the same numbers give the same bytes.
     with mpl.rc_context({"svg.hashsalt": "scepsis", "svg.fonttype": "path"}):
-        figure.savefig(written, format="svg", dpi=150, metadata={"Date": None})
+        canvas.savefig(written, format="svg", dpi=150, metadata={"Date": None})
     source = f"data:image/svg+xml;base64,{b64encode(written.getvalue()).decode()}"
     return tag("figure", tag("img", src=source, alt=alt), tag("figcaption", caption))

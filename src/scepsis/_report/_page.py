@@ -11,11 +11,13 @@ from scepsis._core._numbers import enumerate_words
 from scepsis._core._resolve import resolve
 from scepsis._report._audited import read_audited
 from scepsis._report._battery import battery
+from scepsis._report._contexts import compared
 from scepsis._report._figures import figures
 from scepsis._report._findings import gated_words, has_earned
 from scepsis._report._html import Markup, bullets, tag
 from scepsis._report._reservations import absences, false_calls, labels, perturbations, reservations, responders
 from scepsis._report._sentences import best, conclusion, headline, remaining, rules, within_deciles
+from scepsis._report._states import states
 from scepsis._report._tables import contrasts_table, records_table, setting, summary_table
 from scepsis._version import __version__
 
@@ -40,7 +42,9 @@ def report(
     and says in sentences what they mean. Each sentence is computed from the numbers it quotes, by rules that the page
     states :cite:p:`kendiukhov2026`. What `scepsis.tl.audit` has asked beyond the scores has sections of its own, each
     where there is a result: the verdict with its evidence, incremental value, residual edges, the degree null, matched
-    targets, tests with their corrections and reruns, and what could have been found. Words for a mechanism have to be
+    targets, tests with their corrections and reruns, and what could have been found; so have networks per cell state
+    with their nulls, split halves and scans, curves over numbers of cells, other contexts (of a MuData that
+    `scepsis.tl.cross_context` was called on), other models, and the choice of genes. Words for a mechanism have to be
     earned: they are kept out unless edges rank responders better than each of variance, mean and detection rate of
     the target gene, by criterion (a) of the verdict where there is one.
 
@@ -96,7 +100,8 @@ def report(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*was made from other", category=UserWarning)  # the page says so
         drawn = figures(data, audited)
-    page = _page(audited, _title(title, audited), drawn, battery(data))
+        asked = [*battery(data), *states(data), *compared(adata, data)]
+    page = _page(audited, _title(title, audited), drawn, asked)
     file.write_text(page, encoding="utf-8")
     return file
 

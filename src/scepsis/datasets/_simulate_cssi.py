@@ -14,7 +14,7 @@ from scepsis._core._validate import require_choice, require_positive
 if TYPE_CHECKING:
     from scepsis._core._types import FloatArray, IntArray, Seed
 
-Design = Literal["states", "types"]
+Design = Literal["states", "types", "held_out"]
 ALL = "all"
 #: Shares of the eight types.
 SHARES = (0.30, 0.15, 0.10, 0.10, 0.20, 0.05, 0.05, 0.05)
@@ -30,7 +30,7 @@ def simulate_cssi(
     rng: Seed = 0,
 ) -> AnnData:
     r"""
-    Simulate cells whose edges belong to states, in either of the two designs of the paper :cite:p:`kendiukhov2026`.
+    Simulate cells whose edges belong to states, in one of the three designs of the paper :cite:p:`kendiukhov2026`.
 
     ``"states"`` is its synthetic design: 5 regulators and 25 targets, all standard normal; 2 edges of all states and
     :math:`\max(2, \lfloor 12 / S \rfloor)` private edges of each of the :math:`S` states. Within the states of an edge
@@ -41,14 +41,18 @@ def simulate_cssi(
     10, 10, 20, 5, 5 and 5 %; 3 edges of all types and 19 of one type. A gene without a regulator is
     :math:`|N(2, 0.5)|`, one with is 0.7 times its regulators plus :math:`N(0, 0.3)`; 15 % of the values are set to 0.
 
+    ``"held_out"`` is the design of its split halves: 50 genes and 20 edges, each of one state. Regulators are standard
+    normal, targets :math:`N(0, 0.5)` plus, in its state, 0.4 times the regulator, so that they correlate by
+    :math:`0.4 / \sqrt{0.4^2 + 0.5^2} = 0.625`.
+
     Parameters
     ----------
     design
         Which.
     n_states
-        States, of ``"states"``; at most 61, for each pair of genes has one edge.
+        States, of ``"states"`` (at most 61, for each pair of genes has one edge) and ``"held_out"`` (at most 20).
     cells_per_state
-        Cells of each, of ``"states"``.
+        Cells of each, of both.
     effect
         Weight of an edge, of ``"states"``.
     n_cells
@@ -78,7 +82,8 @@ def simulate_cssi(
     Notes
     -----
     The paper tells of the second design as a validation on real data; it is this simulation. Where its description
-    leaves a choice, it is made here: edges are drawn among all pairs of a regulator and a target without replacement.
+    leaves a choice, it is made here: edges are drawn among all pairs of a regulator and a target without replacement;
+    of the third design, 10 of the genes are regulators.
 
     Examples
     --------
@@ -90,15 +95,22 @@ def simulate_cssi(
     """
     require_choice(design, get_args(Design), argument="design")
     seed = resolve_seed(rng)
-    if design == "states":
+    if design != "types":
         require_positive(n_states, argument="n_states")
         require_positive(cells_per_state, argument="cells_per_state", minimum=2)
-        if n_states > 61:
-            msg = f"`n_states` must be at most 61, not {n_states}: there are 125 pairs of genes to be edges."
+        most, why = (61, "there are 125 pairs of genes") if design == "states" else (20, "there are 20 edges")
+        if n_states > most:
+            msg = f"`n_states` must be at most {most}, not {n_states}: {why}, and each state has edges of its own."
             raise ValueError(msg)
-        world = _World.drawn(5, 25, 0, n_states, n_shared=2, n_private=n_states * max(2, 12 // n_states), seed=seed)
         state = np.repeat(np.arange(n_states), cells_per_state)
-        values = _standard(world, state, effect, child(seed, "cells"))
+        if design == "states":
+            n_private = n_states * max(2, 12 // n_states)
+            world = _World.drawn(5, 25, 0, n_states, n_shared=2, n_private=n_private, seed=seed)
+            noise = 1.0
+        else:
+            world = _World.drawn(10, 40, 0, n_states, n_shared=0, n_private=20, seed=seed)
+            effect, noise = 0.4, 0.5
+        values = _standard(world, state, effect, noise, child(seed, "cells"))
         params = record(design=design, n_states=n_states, cells_per_state=cells_per_state, effect=effect, seed=seed)
     else:
         require_positive(n_cells, argument="n_cells", minimum=20)
@@ -174,9 +186,10 @@ class _World:
         return adata
 
 
-def _standard(world: _World, state: IntArray, effect: float, rng: np.random.Generator) -> FloatArray:
-    """Standard normal genes, targets raised by their regulators where the edge is at work; none below zero."""
+def _standard(world: _World, state: IntArray, effect: float, noise: float, rng: np.random.Generator) -> FloatArray:
+    """Normal genes, targets (of sd `noise`) raised by their regulators where the edge is at work; none below zero."""
     values = rng.standard_normal((len(state), world.n_genes))
+    values[:, world.n_regulators :] *= noise
     for source, target, where in zip(world.source, world.target, world.state, strict=True):
         cells = (state == where) | (where < 0)
         values[cells, target] += effect * values[cells, source]

@@ -118,7 +118,20 @@ class Extraction:
     def _run(self, cells: Sequence[Cell], done: set[tuple[int, int]]) -> None:
         """Read one batch, but not what is `done`: layer and cell of what was read before memory ran out."""
         batch = to_batch(self.model, cells)
-        targets = [self._target(cell, batch.offset, n) for cell, n in zip(cells, batch.n_tokens, strict=True)]
+        self._read(batch, cells, self._targets(batch, cells), self._add, done)
+
+    def _targets(self, batch: Batch, cells: Sequence[Cell]) -> list[_Target | None]:
+        return [self._target(cell, batch.offset, n) for cell, n in zip(cells, batch.n_tokens, strict=True)]
+
+    def _read(
+        self,
+        batch: Batch,
+        cells: Sequence[Cell],
+        targets: Sequence[_Target | None],
+        add: Callable[[int, _Target, torch.Tensor, torch.Tensor, torch.Tensor | None], None],
+        done: set[tuple[int, int]],
+    ) -> None:
+        """Run the model once, and `add` what every layer asked for says of every cell."""
 
         def on_layer(layer: int, query: torch.Tensor, key: torch.Tensor, log_sum: torch.Tensor | None) -> None:
             if log_sum is not None:
@@ -126,7 +139,7 @@ class Extraction:
                 self._watch(layer, log_sum)
             for row, (cell, target) in enumerate(zip(cells, targets, strict=True)):
                 if target is not None and (layer, id(cell)) not in done:
-                    self._add(layer, target, query[row], key[row], None if log_sum is None else log_sum[row])
+                    add(layer, target, query[row], key[row], None if log_sum is None else log_sum[row])
                     done.add((layer, id(cell)))
 
         if self.kernel:
@@ -294,7 +307,9 @@ def check_seams(model: AttentionModel, batch: Batch, layer: int) -> None:
         for name in ("query", "key", "value"):
             module: torch.nn.Module = getattr(seams, name)
             stack.callback(module.register_forward_hook(lambda _m, _a, out, name=name: seen.update({name: out})).remove)
-        stack.callback(seams.output.register_forward_pre_hook(partial(_hold_context, seen)).remove)
+        # First of all hooks there: an intervention changes contexts after the model has made them.
+        hook = seams.output.register_forward_pre_hook(partial(_hold_context, seen), prepend=True)
+        stack.callback(hook.remove)
         with suppress(Done):
             model.forward(batch)
     missing = {"query", "key", "value", "context"} - set(seen)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 from scepsis._core._analyses import ANALYSES
-from scepsis._core._registry import Role, read_tests
-from scepsis._core._resolve import resolve
+from scepsis._core._registry import Role, holder_of_tests, read_tests
 from scepsis._core._types import Status
 from scepsis._core._validate import listing
 
@@ -55,7 +54,7 @@ def tests(
     key
         Names of results, `key_added` of the calls that tested.
     mod
-        Modality, for MuData.
+        Modality, for MuData; without it, the tests across modalities (`scepsis.tl.cross_context`).
 
     Returns
     -------
@@ -81,7 +80,7 @@ def tests(
     >>> sps.get.tests(adata, analysis="A04")["name"].tolist()
     ['vs_variance']
     """
-    frame = read_tests(resolve(adata, mod))
+    frame = read_tests(holder_of_tests(adata, mod))
     asked = {
         "analysis": analysis,
         "edges": edges,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scepsis.models._language_head import read_linear_head
 from scepsis.models._pretrained import read_network
 from scepsis.models._protocol import Seams, split_heads
 from scepsis.models._rank_value_model import RankValueModel
@@ -41,6 +42,10 @@ class Decoder(RankValueModel):
         result: torch.nn.Module = network
         return result
 
+    @staticmethod
+    def read_head(network: torch.nn.Module, folder: Path) -> torch.nn.Module | None:
+        return read_linear_head(network, folder)
+
     def layout(
         self, genes: NDArray[np.int32], order: NDArray[np.integer[Any]]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -74,4 +79,5 @@ class Decoder(RankValueModel):
             value=attention.v_proj,
             output=attention.o_proj,
             mlp=block.mlp.down_proj,
+            block=block,
         )

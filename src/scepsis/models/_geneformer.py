@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scepsis.models._language_head import read_masked_head
 from scepsis.models._pretrained import read_network
 from scepsis.models._protocol import Seams, split_heads
 from scepsis.models._rank_value_model import RankValueModel
@@ -42,6 +43,10 @@ class Geneformer(RankValueModel):
 
         return read_network(BertModel, folder, dtype, add_pooling_layer=False)
 
+    @staticmethod
+    def read_head(network: torch.nn.Module, folder: Path) -> torch.nn.Module | None:
+        return read_masked_head(network, folder)
+
     def layout(
         self, genes: NDArray[np.int32], order: NDArray[np.integer[Any]]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -70,4 +75,5 @@ class Geneformer(RankValueModel):
             value=attention.self.value,
             output=attention.output.dense,
             mlp=block.output.dense,
+            block=block,
         )

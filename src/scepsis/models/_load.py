@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from scepsis.models._dictionaries import read_dictionary
 from scepsis.models._families import FAMILIES
+from scepsis.models._intervene import make_intervenable
 from scepsis.models._protocol import AttentionModel
 from scepsis.models._reference import remember
 
@@ -114,6 +115,7 @@ def load(
     options = {name: value for name, value in given.items() if value is not None}
     _refuse_foreign(options, read, family)
     model = read(folder, name=str(path_or_name) if path_or_name in _SHIPPED else folder.name, **options)
+    make_intervenable(model)
     _require_protocol(model, family)
     remember(model, read, folder, **options)
     return model

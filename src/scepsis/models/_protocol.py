@@ -11,10 +11,13 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     import torch
     from numpy.typing import NDArray
     from scipy import sparse
+
+    from scepsis.models._interventions import Intervention
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,11 @@ class Seams:
     value: torch.nn.Module
     #: Takes the heads' contexts, in the same layout, back to the residual stream.
     output: torch.nn.Module
-    #: Last map of the MLP.
-    mlp: torch.nn.Module
+    #: Last map of the MLP, before its sum with the residual stream; None where a family has none of its own.
+    mlp: torch.nn.Module | None
+    #: The whole layer, which takes hidden states as its first argument and gives them back, alone or first in a tuple.
+    #: Without it a model is always run from its first layer.
+    block: torch.nn.Module | None = None
 
 
 @runtime_checkable
@@ -159,6 +165,10 @@ class AttentionModel(Protocol):
 
     def seams(self, layer: int) -> Seams:
         """Modules of a layer, 0-based."""
+        ...
+
+    def intervene(self, intervention: Intervention) -> AbstractContextManager[None]:
+        """Change what the model computes while a block of code runs. Every family is given this; none writes it."""
         ...
 
 

@@ -5,6 +5,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, TypeVar
 
 from scepsis._core._rng import resolve_seed
+from scepsis.models._intervene import active_interventions
 
 if TYPE_CHECKING:
     import torch
@@ -36,10 +37,12 @@ def randomize(model: ModelT, rng: Seed = 0) -> ModelT:
 
     Returns
     -------
-    A copy of the model with new weights, named ``<name>-randomized``.
+    A copy of the model with new weights, named ``<name>-randomized``, and without a language-model head.
 
     Raises
     ------
+    ValueError
+        The model is under an intervention.
     NotImplementedError
         The network holds parameters other than those of linear maps, embeddings and normalisation.
 
@@ -51,6 +54,9 @@ def randomize(model: ModelT, rng: Seed = 0) -> ModelT:
     """
     import torch
 
+    if active_interventions(model):  # type: ignore[arg-type]
+        msg = "The model is under an intervention, which its copy would keep for good. Randomize it outside the block."
+        raise ValueError(msg)
     seed = resolve_seed(rng)
     twin = copy.deepcopy(model)
     network = twin.network  # type: ignore[attr-defined]
@@ -60,6 +66,8 @@ def randomize(model: ModelT, rng: Seed = 0) -> ModelT:
     with torch.no_grad():
         for module in network.modules():
             _draw(module, sigma, generator)
+    if getattr(twin, "head", None) is not None:
+        twin.head = None  # type: ignore[attr-defined]
     twin.name = f"{model.name}-randomized"  # type: ignore[attr-defined]
     twin.fingerprint = blake2b(  # type: ignore[attr-defined]
         f"{model.fingerprint}\x1frandomized\x1f{seed}".encode(),  # type: ignore[attr-defined]

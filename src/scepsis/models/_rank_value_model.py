@@ -10,6 +10,7 @@ import torch
 
 from scepsis._core._hashing import hash_files
 from scepsis.models._dictionaries import find_dictionary, read_dictionary
+from scepsis.models._intervene import Intervenable
 from scepsis.models._pretrained import find_weights, resolve_device, resolve_dtype
 from scepsis.models._protocol import Batch, Tokens, Vocabulary, place
 from scepsis.models._rank_value import rank_value_encode
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 
-class RankValueModel(ABC):
+class RankValueModel(Intervenable, ABC):
     """
     A transformer of transformers over rank-value encoded cells.
 
@@ -45,12 +46,15 @@ class RankValueModel(ABC):
         *,
         name: str,
         fingerprint: str,
+        head: torch.nn.Module | None = None,
     ) -> None:
         self.network: Any = network.eval().requires_grad_(requires_grad=False)
         self.vocabulary = vocabulary
         self.medians = medians
         self.name = name
         self.fingerprint = fingerprint
+        #: Logits over token ids from hidden states; None when the checkpoint has no language-model head.
+        self.head = head
         config: Any = self.network.config
         self.n_layers = int(config.num_hidden_layers)
         self.n_heads = int(config.num_attention_heads)
@@ -91,12 +95,14 @@ class RankValueModel(ABC):
         vocabulary = _vocabulary(tokens, mapping)
         placed = resolve_device(device)
         weights = find_weights(folder)
+        network = cls.read_network(folder, resolve_dtype(dtype)).to(placed)
         return cls(
-            cls.read_network(folder, resolve_dtype(dtype)).to(placed),
+            network,
             vocabulary,
             _medians(vocabulary, medians, size),
             name=name,
             fingerprint=hash_files([folder / "config.json", weights]),
+            head=cls.read_head(network, folder),
         )
 
     @classmethod
@@ -110,6 +116,11 @@ class RankValueModel(ABC):
     @abstractmethod
     def read_network(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
         """Read the network, without the heads that attention does not need."""
+
+    @staticmethod
+    @abstractmethod
+    def read_head(network: torch.nn.Module, folder: Path) -> torch.nn.Module | None:
+        """Read what makes logits of hidden states, if the checkpoint has it."""
 
     @abstractmethod
     def layout(

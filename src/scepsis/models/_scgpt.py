@@ -12,6 +12,7 @@ from scepsis._core._hashing import hash_files
 from scepsis._core._validate import require_positive
 from scepsis.models._binning import bin_values
 from scepsis.models._by_token import sum_by_token
+from scepsis.models._intervene import Intervenable
 from scepsis.models._pretrained import resolve_device, resolve_dtype
 from scepsis.models._protocol import Batch, Seams, Tokens, place, split_heads
 from scepsis.models._scgpt_files import ARGS, WEIGHTS, read_args, read_network, read_vocabulary
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from scepsis.models._scgpt_network import ScGPTNetwork
 
 
-class ScGPT:
+class ScGPT(Intervenable):
     """
     An scGPT encoder :cite:p:`cui2024` behind the protocol of :class:`~scepsis.models.AttentionModel`.
 
@@ -184,4 +185,4 @@ class ScGPT:
         """Linear maps of one layer."""
         block = self.network.transformer_encoder.layers[layer]
         attention = block.self_attn
-        return Seams(attention.query, attention.key, attention.value, attention.out_proj, block.linear2)
+        return Seams(attention.query, attention.key, attention.value, attention.out_proj, block.linear2, block)

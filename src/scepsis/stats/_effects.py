@@ -116,6 +116,8 @@ class Contrasts:
     perturbed: Sequence[IntArray]
     control: IntArray
     splits: Sequence[NullSplit]
+    #: Whether perturbed cells are control cells of all other perturbations, as null splits are.
+    complement: bool = False
 
     @property
     def groups(self) -> list[IntArray]:
@@ -159,11 +161,11 @@ def run_contrasts(
     for index, group in enumerate(groups):
         if index == n_perturbed:
             continue
-        is_null = index > n_perturbed
-        control = all_control - moments[index] if is_null else all_control
+        is_part = contrasts.complement or index > n_perturbed
+        control = all_control - moments[index] if is_part else all_control
         samples = None
         if values is not None and rows is not None:
-            others = np.setdiff1d(contrasts.control, group) if is_null else contrasts.control
+            others = np.setdiff1d(contrasts.control, group) if is_part else contrasts.control
             samples = (values[rows[group]], values[rows[others]])
         yield call_responders(moments[index], control, rule, samples)
 

@@ -104,16 +104,9 @@ def pooled_variance(influence: FloatArray, took_part: BoolArray) -> PooledVarian
     took_part
         Units x genes: pairs that take part.
     """
-    n_units, n_genes = int(took_part.any(axis=1).sum()), int(took_part.any(axis=0).sum())
-    if n_units < 2 or n_genes < 2:
-        return PooledVariance(np.nan, max(min(n_units, n_genes) - 1, 0), np.nan, max(n_units - 1, 0))
-    of_units = influence.sum(axis=1)
-    by_unit = _clustered(of_units)
-    by_gene = _clustered(influence.sum(axis=0))
-    by_pair = float(np.vdot(influence, influence))
-    two_way = max(by_unit + by_gene - by_pair, by_unit, by_gene)
-    df_unit = min(n_units - 1.0, 2 * (_carriers(of_units) - 1))
-    return PooledVariance(two_way, min(n_units, n_genes) - 1, by_unit, df_unit)
+    sums = influence.sum(axis=1), influence.sum(axis=0)
+    part = np.asarray(took_part.any(axis=1)), np.asarray(took_part.any(axis=0))
+    return variance_of_sums(*sums, float(np.vdot(influence, influence)), took_part=part, dyadic=False)
 
 
 def dyadic_variance(influence: FloatArray, took_part: BoolArray) -> PooledVariance:
@@ -131,12 +124,38 @@ def dyadic_variance(influence: FloatArray, took_part: BoolArray) -> PooledVarian
     took_part
         Genes x genes: pairs that take part.
     """
-    n_genes = int((took_part.any(axis=1) | took_part.any(axis=0)).sum())
-    if n_genes < 2:
-        return PooledVariance(np.nan, 0, np.nan, 0)
-    by_gene = _clustered(influence.sum(axis=0) + influence.sum(axis=1))
-    by_pair = float(np.vdot(influence, influence))
-    return PooledVariance(max(by_gene - by_pair, by_pair), n_genes - 1, np.nan, 0)
+    sums = influence.sum(axis=1), influence.sum(axis=0)
+    part = np.asarray(took_part.any(axis=1)), np.asarray(took_part.any(axis=0))
+    return variance_of_sums(*sums, float(np.vdot(influence, influence)), took_part=part, dyadic=True)
+
+
+def variance_of_sums(
+    by_row: FloatArray,
+    by_column: FloatArray,
+    of_pairs: float,
+    *,
+    took_part: tuple[BoolArray, BoolArray],
+    dyadic: bool,
+) -> PooledVariance:
+    """
+    Variance of a sum over pairs, from the sums of its terms by row and by column and the sum of their squares.
+
+    That of `dyadic_variance`, where rows and columns are the same genes, or that of `pooled_variance`. `took_part`
+    tells which rows and columns have any pair.
+    """
+    rows, columns = took_part
+    if dyadic:
+        n_genes = int((rows | columns).sum())
+        if n_genes < 2:
+            return PooledVariance(np.nan, 0, np.nan, 0)
+        return PooledVariance(max(_clustered(by_row + by_column) - of_pairs, of_pairs), n_genes - 1, np.nan, 0)
+    n_units, n_genes = int(rows.sum()), int(columns.sum())
+    if n_units < 2 or n_genes < 2:
+        return PooledVariance(np.nan, max(min(n_units, n_genes) - 1, 0), np.nan, max(n_units - 1, 0))
+    by_unit, by_gene = _clustered(by_row), _clustered(by_column)
+    two_way = max(by_unit + by_gene - of_pairs, by_unit, by_gene)
+    df_unit = min(n_units - 1.0, 2 * (_carriers(by_row) - 1))
+    return PooledVariance(two_way, min(n_units, n_genes) - 1, by_unit, df_unit)
 
 
 def _clustered(sums: FloatArray) -> float:

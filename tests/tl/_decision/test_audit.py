@@ -50,15 +50,18 @@ def test_everything_that_the_data_allow_is_run_in_order(make_audit: Callable[...
         "lognormalize", "select_cells", "select_panel", "gene_features", "attention_edges", "correlation_edges",
         "perturbation_effects", "perturbation_auroc_layers", "perturbation_auroc", "select_layer",
         "incremental_value", "matched_evaluation", "explain_edges", "residualize_edges", "reference_auroc",
-        "degree_null", "circularity", "correct_tests", "verdict",
+        "degree_null", "circularity", "rank_heads", "ablate_heads", "correct_tests", "verdict",
     ]  # fmt: skip
+    assert steps.loc["ablate_heads", "reason"] == "no model was given"
     status = steps["status"].to_dict()
     present = ["select_cells", "select_panel", "gene_features", "attention_edges", "correlation_edges"]
     assert {status[name] for name in [*present, "perturbation_effects"]} == {"present"}
     assert steps.loc["explain_edges", "reason"] == "left out by `skip`"
     assert steps.loc["select_layer", "reason"] == "there are no edges of several layers"
     ran = steps.index[steps["status"] == "run"]
-    assert set(ran) == set(steps.index[7:]) - {"explain_edges", "select_layer", "perturbation_auroc_layers"}
+    assert set(ran) == set(steps.index[7:]) - {
+        "explain_edges", "select_layer", "perturbation_auroc_layers", "rank_heads", "ablate_heads",
+    }  # fmt: skip
     assert (steps.loc[ran, "seconds"] > 0).all()
     tests = sps.get.tests(adata)
     assert set(tests["edges"]) == {"attention", "spearman"}

@@ -264,3 +264,79 @@ def test_bad_input(empty: ad.AnnData, enter_all: Callable[..., None], untouched:
             sps.tl.verdict(empty, edges=[])
         copied = sps.tl.verdict(empty, edges="mine", copy=True)
     assert "verdict" in copied.uns
+
+
+READOUT = "attention_L3"
+CAUSAL: dict[str, dict[str, Any]] = {
+    f"dose/top/{READOUT}": {"analysis": "A13", "p_raw": 0.001, "effect_size": -0.01},
+    f"top_5/{READOUT}": {"analysis": "A12", "p_raw": 0.001, "effect_size": -0.03},
+    f"top_5/{READOUT}/vs_random": {"analysis": "A12", "p_raw": 0.01, "effect_size": -0.03, "null_mean": -0.001},
+    f"uniform_top_5/{READOUT}": {"analysis": "A14", "p_raw": 0.01, "effect_size": -0.02},
+    f"uniform_random_10/{READOUT}": {"analysis": "A14", "p_raw": 0.9, "effect_size": 0.0},
+    f"mlp_2/{READOUT}": {"analysis": "A14", "p_raw": 0.02, "effect_size": -0.02},
+    f"mlp_3/{READOUT}": {"analysis": "A14", "status": "structurally_null"},
+    f"uniform_top_10/{READOUT}": {"analysis": "A14", "status": "not_applicable"},
+} | {
+    f"fidelity/{name}": {"analysis": "A15", "effect_size": 0.05, "statistic": 0.04, "baseline_value": 1e-9}
+    for name in ("top_5", "uniform_top_5", "mlp_2", "mlp_3")
+}
+
+
+def enter_causal(adata: ad.AnnData, enter: Callable[..., None], changes: dict[str, Any] | None = None) -> None:
+    rows = {name: {"name": name} | row | ((changes or {}).get(name) or {}) for name, row in CAUSAL.items()}
+    kept = [row for name, row in rows.items() if name not in (changes or {}) or (changes or {})[name] is not None]
+    enter(adata, *kept, key="head_ablation")
+
+
+def test_interventions_that_meet_everything_make_the_verdict_true(
+    empty: ad.AnnData, enter_all: Callable[..., None], enter: Callable[..., None]
+) -> None:
+    enter_all(empty)
+    enter_causal(empty, enter)
+    found = judge(empty)
+    assert passed(found) == {"a": True, "b": True, "c": True, "d": True, "overall": True}
+    evidence = empty.uns["verdict"]["evidence"].query("criterion == 'd'")
+    assert not evidence["test_id"].str.contains("mlp_3|uniform_random|uniform_top_10").any()
+
+
+FAILING_CAUSAL: list[tuple[dict[str, Any], str]] = [
+    ({f"dose/top/{READOUT}": {"p_raw": 0.06}}, "with every dose"),
+    ({f"dose/top/{READOUT}": {"effect_size": 0.01}}, "with every dose"),
+    ({f"top_5/{READOUT}/vs_random": {"p_raw": 0.4}}, "random sets"),
+    ({f"top_5/{READOUT}/vs_random": {"effect_size": 0.03}}, "random sets"),
+    ({f"mlp_2/{READOUT}": {"p_raw": 0.06}}, "mlp_2"),
+    ({f"uniform_top_5/{READOUT}": {"effect_size": 0.02}}, "uniform_top_5"),
+    ({"fidelity/top_5": {"effect_size": 0.019}}, "moves hidden states by 0.019"),
+    ({"fidelity/mlp_2": {"statistic": 1e-10}}, "mlp_2"),
+]
+
+
+@pytest.mark.parametrize(("changes", "told"), FAILING_CAUSAL)
+def test_one_causal_condition_that_fails_fails_it(
+    empty: ad.AnnData, enter: Callable[..., None], changes: dict[str, Any], told: str
+) -> None:
+    enter_causal(empty, enter, changes)
+    found = judge(empty)
+    assert passed(found)["d"] is False
+    assert told in found.loc["d", "reason"]
+
+
+OPEN_CAUSAL: list[tuple[dict[str, Any], str]] = [
+    (dict.fromkeys([f"top_5/{READOUT}/vs_random", f"top_5/{READOUT}"]), "can reach the readout"),
+    ({f"dose/top/{READOUT}": None}, "A13 dose/top/attention_L3 was not run"),
+    ({f"mlp_2/{READOUT}": {"status": "structurally_null"}, f"uniform_top_5/{READOUT}": {"status": "not_applied"}},
+     "not_applied"),
+    (dict.fromkeys([f"mlp_2/{READOUT}", f"uniform_top_5/{READOUT}"]), "no uniform or MLP intervention reaches"),
+    ({"fidelity/top_5": None}, "fidelity/top_5 was not run"),
+    ({"fidelity/top_5": {"effect_size": np.nan}}, "no number"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "told"), OPEN_CAUSAL)
+def test_what_cannot_be_judged_is_open(
+    empty: ad.AnnData, enter: Callable[..., None], changes: dict[str, Any], told: str
+) -> None:
+    enter_causal(empty, enter, changes)
+    found = judge(empty)
+    assert passed(found)["d"] is None
+    assert told in found.loc["d", "reason"]

@@ -140,6 +140,47 @@ def test_a_gene_that_is_constant_within_a_state_has_no_edge_there(states: ad.Ann
     assert np.isnan(states.varp["cssi"][:, 9]).all()
 
 
+def test_genes_seen_in_few_cells_of_a_state_have_no_edge_there(states: ad.AnnData, untouched: Untouched) -> None:
+    counts = states.X.toarray()
+    z = np.flatnonzero(states.obs["state"] == "z")
+    counts[z[1:], 7] = 0
+    counts[z[1:], 8] = 0
+    counts[z[0], [7, 8]] = 3  # two genes in one and the same cell
+    counts[z, 9] = 0
+    counts[z[:5], 9] = 1
+    states.X = sparse.csr_matrix(counts)
+    sps.tl.cssi(states, groupby="state", key_added="any")
+    assert states.varp["any"][7, 8] == pytest.approx(1)
+    sps.tl.cssi(states, groupby="state", min_detected=5, aggregation="deviation")
+    assert states.uns["cssi"]["params"]["min_detected"] == 5
+    assert np.isnan(states.varp["cssi_group_z"][[7, 8]]).all()
+    assert np.isnan(states.varp["cssi_group_z"][:, [7, 8]]).all()
+    seen = (counts[z] > 0).sum(axis=0) >= 5
+    np.testing.assert_array_equal(np.isfinite(states.varp["cssi_group_z"]).sum(axis=0)[seen], seen.sum() - 1)
+    both = np.isfinite(states.varp["cssi_group_z"])
+    np.testing.assert_array_equal(states.varp["cssi_group_z"][both], states.varp["any_group_z"][both])
+    assert np.isfinite(states.varp["cssi_pooled"][7, 8])  # enough cells in all states together
+    # the nulls ask for the same
+    network = pd.DataFrame({"source": ["G7", "G1", "G1"], "target": ["G8", "G2", "G3"]})
+    sps.tl.cssi_null(states, network, min_targets=1, nulls="size_matched", n_null=2, show_progress_bar=False)
+    with untouched(states):
+        for options in ({"min_detected": 0}, {"min_detected": 2, "score": "attention"}):
+            with pytest.raises(ValueError, match="min_detected"):
+                sps.tl.cssi(states, groupby="state", **options)
+
+
+def test_dask_gives_the_same(states: ad.AnnData) -> None:
+    da = pytest.importorskip("dask.array")
+    sps.tl.cssi(states, groupby="state")
+    lazy = states.copy()
+    lazy.X = da.from_array(states.X.toarray(), chunks=(90, -1)).map_blocks(sparse.csr_matrix)
+    for key in [*lazy.varp]:
+        del lazy.varp[key]
+    sps.tl.cssi(lazy, groupby="state")
+    for key in ("cssi", "cssi_z", "cssi_rest"):
+        np.testing.assert_array_equal(lazy.varp[key], states.varp[key])
+
+
 def test_candidates_keep_rows(states: ad.AnnData) -> None:
     sps.tl.cssi(states, groupby="state", key_added="full")
     sps.tl.cssi(states, groupby="state", candidates=["G3", "G1"])
@@ -250,6 +291,22 @@ def test_states_of_one_modality_and_edges_of_another(states: ad.AnnData) -> None
     mdata["prot"].obs_names = [f"other{name}" for name in mdata["prot"].obs_names]
     with pytest.raises(ValueError, match="None of the 280 chosen cells has a label"):
         sps.tl.cssi(mdata, mod="rna", groupby="prot:leiden")
+
+
+def test_five_hundred_levels() -> None:
+    rng = np.random.default_rng(0)
+    levels = [f"type {number}/ä" for number in range(500)]
+    adata = ad.AnnData(
+        rng.poisson(2, (2000, 5)).astype(np.float32),
+        obs=pd.DataFrame({"many": pd.Categorical(levels * 4, categories=levels)}, index=[f"c{i}" for i in range(2000)]),
+    )
+    sps.tl.cssi(adata, groupby="many", min_cells=4)
+    strata = adata.uns["cssi"]["strata"]
+    assert strata["slug"].nunique() == adata.uns["cssi"]["params"]["n_strata"] == 500
+    assert not strata["slug"].str.contains("[/ ä]").any()
+    networks = np.stack([adata.varp[f"cssi_{slug}"] for slug in strata["slug"]])
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(np.abs(adata.varp["cssi"]), np.fmax.reduce(np.abs(networks)))
 
 
 def test_many_levels_and_numbers_as_labels(screen: ad.AnnData) -> None:

@@ -100,6 +100,64 @@ def test_states_pass_and_strata_that_say_nothing_fail(planted: Planted) -> None:
     assert (true["null_mean"] < true["pooled"]).all()
 
 
+def test_states_recover_what_groups_of_their_size_do_not() -> None:
+    """In the simulated screen: edges of one state come up by states, not over all cells nor in groups of their size."""
+    adata = sps.datasets.simulate_screen(n_genes=150, n_regulators=20, n_other=0, cells_per_perturbation=0, rng=1)
+    network = adata.uns["simulate_screen"]["network"]
+    own = network[network["state"] != "all"]
+    sps.tl.cssi(adata, groupby="cell_state", min_detected=5)
+    sps.tl.cssi_null(adata, own, nulls="size_matched", n_null=19, **QUIET)
+    row = adata.uns["cssi_null"]["nulls"].iloc[0]
+    draws = adata.uns["cssi_null"]["draws"]
+    assert row["p_value"] == 0.05
+    assert row["observed"] > row["pooled"] + 0.05
+    assert draws["auroc"].mean() < row["pooled"] + 0.01
+
+
+@pytest.mark.parametrize("n_states", [2, 5, 10, 20])
+def test_no_null_is_better_than_all_cells_together(planted: Planted, n_states: int) -> None:
+    """On average over simulations; all numbers of states from 2 to 20 are in ``benchmarks/README.md``."""
+    found = []
+    for seed in range(4):
+        adata, network = planted(n_states=n_states, rng=seed)
+        sps.tl.cssi(adata, groupby="cell_state")
+        sps.tl.cssi_null(adata, network, n_null=3, **QUIET)
+        table = adata.uns["cssi_null"]["nulls"].set_index("null")
+        found.append(table["null_mean"] - table["pooled"])
+    assert (pd.concat(found, axis=1).mean(axis=1) <= 0).all()
+
+
+def test_planted_signals_are_seen_by_the_same_test(planted: Planted) -> None:
+    """Where states say nothing, a signal of known strength in their aggregate is found, and rightly counted."""
+    adata, network = planted(n_states=8, cells_per_state=60)
+    adata.obs["nothing"] = np.random.default_rng(0).permutation(adata.obs["cell_state"].to_numpy())
+    sps.tl.cssi(adata, groupby="nothing")
+    sps.tl.cssi_null(adata, network, n_null=39, nulls=["size_matched", "genes"], rng=4, **QUIET)
+    seen = adata.uns["cssi_null"]["detection"]
+    assert set(seen["test"]) == {"null/size_matched", "null/genes", "vs_pooled"}
+    draws = adata.uns["cssi_null"]["draws"].query("null == 'size_matched'")["auroc"].to_numpy()
+    # by hand: half of the listed pairs raised
+    place = adata.var_names.get_indexer
+    listed = np.zeros((30, 30), dtype=bool)
+    listed[place(network["source"]), place(network["target"])] = True
+    pairs = listed.any(axis=1)[:, None] & ~np.eye(30, dtype=bool)
+    rows = np.flatnonzero(pairs.any(axis=1))
+    scores = np.where(pairs, np.abs(adata.varp["cssi"].astype(np.float64)), np.nan)[rows]
+    chosen = child(4, "cssi_null", "planted").permutation(np.flatnonzero(listed[rows]))[: listed.sum() // 2]
+    found = []
+    for delta in (0.25, 0.5, 1.0, 2.0):
+        signal = scores.copy()
+        signal.flat[chosen] += delta * np.nanstd(scores)
+        area = roc_auc_score(listed[rows][pairs[rows]], signal[pairs[rows]])
+        row = seen[(seen["test"] == "null/size_matched") & (seen["delta"] == delta)].iloc[0]
+        assert row["statistic"] == pytest.approx(area - draws.mean(), abs=1e-6)
+        assert row["p_value"] == (1 + (draws >= area).sum()) / 40
+        assert row["detected"] == (row["p_value"] < 0.05)
+        found.append(row["statistic"])
+    assert found == sorted(found)
+    assert (seen.query("test == 'vs_pooled'")["detected"] == False).all()  # noqa: E712 - five regulators are too few
+
+
 def test_signed_ranks_over_regulators() -> None:
     adata = sps.datasets.simulate_cssi(design="types", n_cells=1500, rng=0)
     network = adata.uns["simulate_cssi"]["network"]
@@ -206,7 +264,7 @@ def test_it_survives_writing(planted: Planted, roundtrips: Callable[[ad.AnnData]
     sps.tl.cssi(adata, groupby="cell_state")
     sps.tl.cssi_null(adata, network, n_null=2, **QUIET)
     for back in roundtrips(adata):
-        for name in ("nulls", "draws"):
+        for name in ("nulls", "draws", "detection"):
             pd.testing.assert_frame_equal(back.uns["cssi_null"][name], adata.uns["cssi_null"][name], check_dtype=False)
         sps.tl.cssi_null(back, network, n_null=2, **QUIET)
         np.testing.assert_array_equal(back.uns["tests"]["n_runs"], 2)

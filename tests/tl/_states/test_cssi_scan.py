@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from scipy.stats import spearmanr
+from sklearn.neighbors import KNeighborsTransformer
 
 import scepsis as sps
+from scepsis.tl._states import _leiden
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,6 +62,61 @@ def test_no_null_is_better_than_all_cells_together(planted: Planted) -> None:
     row = adata.uns["tests"].set_index("name").loc["scan/trend"]
     assert row["statistic"] == pytest.approx(spearmanr(reached["n_states"], reached["gain"]).statistic)
     assert (row["role"], row["n_units"]) == ("descriptive", len(reached))
+
+
+def test_a_search_that_gives_an_array_is_understood(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many cells neighbours are looked for by pynndescent, which gives an array where scanpy reads a matrix."""
+    pynndescent = pytest.importorskip("pynndescent")
+
+    class Search(KNeighborsTransformer):
+        def __init__(self, n_neighbors: int = 5, **settings: Any) -> None:
+            super().__init__(n_neighbors=n_neighbors)
+
+        def fit_transform(self, values: np.ndarray) -> sparse.csr_array:
+            return sparse.csr_array(super().fit_transform(values))
+
+    monkeypatch.setattr(pynndescent, "PyNNDescentTransformer", Search)
+    monkeypatch.setattr(_leiden, "MANY", 500)
+    adata, network = planted()
+    _embedded(adata)
+    sps.tl.cssi_scan(adata, network, n_states=[6], use_rep="X_pca", n_null=0, **QUIET)
+    row = adata.uns["cssi_scan"]["scan"].iloc[0]
+    assert (row["n_strata"], row["smallest"]) == (6, 100)
+
+
+@pytest.mark.slow
+def test_many_cells_can_be_clustered(planted: Planted) -> None:
+    adata, network = planted(cells_per_state=1400)
+    _embedded(adata)
+    sps.tl.cssi_scan(adata, network, n_states=[6], use_rep="X_pca", n_null=0, **QUIET)
+    row = adata.uns["cssi_scan"]["scan"].iloc[0]
+    assert (row["n_strata"], row["smallest"]) == (6, 1400)
+
+
+def test_genes_seen_in_few_cells_are_left_out(planted: Planted) -> None:
+    adata, network = planted()
+    _embedded(adata)
+    sps.tl.cssi(adata, groupby="cell_state", min_detected=101)  # no gene is seen in more cells than there are
+    assert np.isnan(sps.get.edge_matrix(adata, "cssi").to_numpy()).all()
+    sps.tl.cssi_scan(adata, network, n_states=[6], use_rep="X_pca", n_null=0, min_detected=101, **QUIET)
+    assert adata.uns["cssi_scan"]["params"]["min_detected"] == 101
+    assert np.isnan(adata.uns["cssi_scan"]["scan"].loc[0, "auroc"])
+
+
+@pytest.mark.filterwarnings("ignore:`adata` has 60 of")
+def test_what_would_not_fit_is_refused(
+    planted: Planted, screen: ad.AnnData, small_model: Any, untouched: Untouched
+) -> None:
+    adata, network = planted()
+    _embedded(adata)
+    with untouched(adata), pytest.raises(MemoryError, match=r"30 genes in 600 cells.*select_panel"):
+        sps.tl.cssi_scan(adata, network, use_rep="X_pca", memory_limit=1000)
+    screen.obsm["X_pca"] = np.random.default_rng(0).normal(size=(280, 3))
+    edges = pd.DataFrame({"source": ["G0"], "target": ["G1"]})
+    with untouched(screen), pytest.raises(MemoryError, match="x 20 groups"):
+        sps.tl.cssi_scan(
+            screen, edges, use_rep="X_pca", score="attention", model=small_model, memory_limit=1000, **QUIET
+        )
 
 
 def test_degenerate_and_wrong_input(planted: Planted, untouched: Untouched) -> None:

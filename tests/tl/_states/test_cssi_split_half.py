@@ -143,6 +143,24 @@ def test_layers_of_a_model_are_variants(screen: ad.AnnData, small_model: Any, un
     assert pooled["auroc_first"] == pytest.approx(roc_auc_score(listed[:2][known], rows[known]), abs=2e-3)
 
 
+def test_planted_signals_are_seen_by_the_same_test() -> None:
+    """Cells that know nothing gain nothing; a signal in what was chosen is found."""
+    adata = sps.datasets.simulate_cssi(design="types", n_cells=1200, rng=0)
+    network = adata.uns["simulate_cssi"]["network"]
+    adata.X = np.random.default_rng(0).permuted(adata.X, axis=0)
+    sps.tl.cssi(adata, groupby="cell_state", mask_var=np.arange(245) < 60)
+    sps.tl.cssi_split_half(adata, network, n_splits=2, variants=["max"], **QUIET)
+    seen = adata.uns["cssi_split_half"]["detection"]
+    assert seen["delta"].tolist() == [0.25, 0.5, 1.0, 2.0]
+    row = adata.uns["tests"].set_index("name").loc["split_half/vs_pooled"]
+    assert row["status"] == "ok"
+    assert row["p_raw"] > 0.05 > seen["p_value"].iloc[-1]
+    assert (seen["statistic"] > row["effect_size"]).all()
+    assert seen["statistic"].is_monotonic_increasing
+    assert (seen["detected"] == (seen["p_value"] < 0.05)).all()
+    assert (seen["ci_low"] < seen["statistic"]).all()
+
+
 def test_degenerate_data_give_a_status(planted: Planted, untouched: Untouched) -> None:
     adata, network = planted()
     adata.obs["one"] = "a"
@@ -170,6 +188,6 @@ def test_it_survives_writing(planted: Planted, roundtrips: Callable[[ad.AnnData]
     sps.tl.cssi(adata, groupby="cell_state")
     sps.tl.cssi_split_half(adata, network, n_splits=2, variants=["max"], **QUIET)
     for back in roundtrips(adata):
-        for name in ("variants", "splits", "edges"):
+        for name in ("variants", "splits", "edges", "detection"):
             frames = back.uns["cssi_split_half"][name], adata.uns["cssi_split_half"][name]
             pd.testing.assert_frame_equal(*frames, check_dtype=False)

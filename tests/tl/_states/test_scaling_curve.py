@@ -82,6 +82,31 @@ def test_more_cells_are_better_where_there_is_one_network() -> None:
     assert result["fits"].set_index("fit").loc["saturating", "converged"]
 
 
+@pytest.mark.parametrize("composition", ["random", "fixed", "varied"])
+def test_planted_signals_are_seen_by_the_same_tests(planted: Planted, composition: Any) -> None:
+    """Cells that know nothing: no change with their number, and one that is planted is found."""
+    adata, network = planted()
+    adata.X = np.random.default_rng(0).permuted(adata.X, axis=0)
+    sizes = [100] if composition == "varied" else [100, 200, 400]
+    sps.tl.scaling_curve(
+        adata, reference=network, n_cells=sizes, composition=composition, groupby="cell_state", n_seeds=6, **QUIET
+    )
+    seen = adata.uns["scaling_curve"]["detection"]
+    rows = adata.uns["tests"].set_index("name")
+    expected = {"random": {"top_k/sign"}, "fixed": {"top_k/sign", "composition/fixed"}}
+    assert set(seen["test"]) == expected.get(composition, {"composition/varied"})
+    for test, own in seen.groupby("test"):
+        assert own["delta"].tolist() == [0.25, 0.5, 1.0, 2.0]
+        assert own["detected"].iloc[-1]
+        assert own["p_value"].iloc[-1] < rows.loc[test, "p_raw"]
+        assert (own["detected"] <= (own["p_value"] < 0.05)).all()
+    if composition != "varied":
+        top = seen[seen["test"] == "top_k/sign"]
+        assert top["statistic"].iloc[-1] < rows.loc["top_k/sign", "effect_size"]
+    else:
+        assert seen["statistic"].iloc[-1] > 0.5
+
+
 def test_samples_are_nested_and_fixed_in_composition() -> None:
     rows = np.arange(100, 1100)
     types = np.repeat([0, 1, 2, -1], [500, 300, 150, 50])
@@ -153,9 +178,13 @@ def test_wrong_input_and_nothing_to_find(planted: Planted, untouched: Untouched)
             ({"n_cells": []}, "n_cells"),
             ({"metrics": ["f1"]}, "'f1'"),
             ({"n_seeds": 0}, "n_seeds"),
+            ({"score": "kendall"}, "'kendall'"),
+            ({"layers": [0]}, "`layers`"),
         ):
             with pytest.raises(ValueError, match=message):
                 sps.tl.scaling_curve(adata, reference=network, **({"n_cells": [100]} | options))
+        with pytest.raises(MemoryError, match=r"30 genes in 600 cells.*select_panel"):
+            sps.tl.scaling_curve(adata, reference=network, n_cells=[100], memory_limit=1000)
     sps.tl.scaling_curve(
         adata, reference=network, n_cells=[100, 200], n_seeds=2, min_targets=30, show_progress_bar=False
     )
@@ -167,6 +196,6 @@ def test_it_survives_writing(planted: Planted, roundtrips: Callable[[ad.AnnData]
     adata, network = planted()
     sps.tl.scaling_curve(adata, reference=network, n_cells=[100, 300], n_seeds=2, **QUIET)
     for back in roundtrips(adata):
-        for name in ("curve", "changes", "fits", "overlap"):
+        for name in ("curve", "changes", "fits", "overlap", "detection"):
             frames = back.uns["scaling_curve"][name], adata.uns["scaling_curve"][name]
             pd.testing.assert_frame_equal(*frames, check_dtype=False)

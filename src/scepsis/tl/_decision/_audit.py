@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from scepsis import pp, tl
 from scepsis._core._edge_frames import better_named
 from scepsis._core._gene_table import FEATURES
-from scepsis._core._keys import EDGE_CELLS, EDGE_PANEL, LOGNORM, TESTS, EffectKeys
+from scepsis._core._keys import EDGE_CELLS, EDGE_PANEL, HEAD_RANKING, LOGNORM, TESTS, EffectKeys
 from scepsis._core._layers import layer_keys
 from scepsis._core._resolve import resolve
 from scepsis._core._rng import resolve_seed
@@ -16,11 +16,13 @@ from scepsis._core._validate import require_key, require_positive
 from scepsis.tl._decision._audit_inputs import (
     ATTENTION,
     CORRELATION,
+    N_HEAD_SETS,
     references_of,
     require_answerable,
     steps_to_skip,
     subject_of,
     tells_modes,
+    why_no_intervention,
 )
 from scepsis.tl._decision._conduct import Log, Step
 
@@ -155,7 +157,8 @@ def audit(  # noqa: PLR0913 - what its tools cost is for the caller to say
     In this order: log-normalised values, cells, panel, gene features, attention and its randomised twin, tables,
     correlation, effects; `perturbation_auroc` of single layers and of all edges, `select_layer` (nested),
     `incremental_value`, `matched_evaluation`; `explain_edges`; for every reference `residualize_edges`,
-    `reference_auroc`, `degree_null`, `circularity`; `correct_tests`; `verdict`. All edges are scored on the pairs that
+    `reference_auroc`, `degree_null`, `circularity`; with a model and a reference (the first) `rank_heads` and
+    `ablate_heads`; `correct_tests`; `verdict`. All edges are scored on the pairs that
     each of them has, and share folds, fits and rewired networks. `scepsis.tl.plan` tells beforehand what it costs.
 
     Examples
@@ -185,6 +188,7 @@ def audit(  # noqa: PLR0913 - what its tools cost is for the caller to say
     log.run(
         [*_on_labels(target, plan), *_on_references(target, plan, min_targets, gene_symbols)], show=show_progress_bar
     )
+    log.run(list(_interventions(source, plan, min_targets)), show=show_progress_bar)
     log.run(list(_decisions(target, plan)), show=show_progress_bar)
     params = record(
         edges=subject.names, references=list(references), model=None if model is None else model.name,
@@ -346,6 +350,27 @@ def _on_references(adata: AnnData, plan: _Plan, min_targets: int, gene_symbols: 
         for tool, own, why in runs:
             called = partial(tool, adata, key_added=f"{tool.__name__}{suffix}", **more | own)
             yield _tool(plan, tool.__name__, called, why, suffix)
+
+
+def _interventions(source: _Source, plan: _Plan, min_targets: int) -> Iterator[Step]:
+    """What becomes of the model's attention without some of its heads, those of the first reference first."""
+    adata, model = source.adata, source.model
+    why = why_no_intervention(adata, model, plan.effects, plan.references)
+    if model is None or why:
+        yield _tool(plan, "rank_heads", object, why)
+        yield _tool(plan, "ablate_heads", object, why)
+        return
+    name, frame = next(iter(plan.references.items()))
+    column = better_named(adata, frame, source.gene_symbols)
+    more: dict[str, Any] = {"effects": plan.effects, "show_progress_bar": False, "rng": source.seed}
+    ranked = partial(
+        tl.rank_heads, adata, model, reference=frame, reference_name=name, min_targets=min_targets,
+        gene_symbols=column, **more,
+    )  # fmt: skip
+    yield _tool(plan, "rank_heads", ranked)
+    n_random = min(plan.n_null, N_HEAD_SETS)
+    unranked = "heads were not ranked" if "rank_heads" in plan.left_out and HEAD_RANKING not in adata.uns else ""
+    yield _tool(plan, "ablate_heads", partial(tl.ablate_heads, adata, model, n_random=n_random, **more), unranked)
 
 
 def _decisions(adata: AnnData, plan: _Plan) -> Iterator[Step]:

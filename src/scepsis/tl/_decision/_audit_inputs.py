@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scepsis._core._edge_frames import WEIGHT, better_named
+from scepsis._core._edge_slots import edge_params, read_edges
 from scepsis._core._keys import EdgeKeys, EffectKeys
 from scepsis._core._network import MODE, read_network
 from scepsis._core._validate import listing, require_key
@@ -27,8 +28,10 @@ CORRELATION = "spearman"
 #: Steps that can be left out.
 STEPS = (
     "perturbation_auroc", "perturbation_auroc_layers", "select_layer", "incremental_value", "matched_evaluation",
-    "explain_edges", "residualize_edges", "reference_auroc", "degree_null", "circularity",
+    "explain_edges", "residualize_edges", "reference_auroc", "degree_null", "circularity", "rank_heads", "ablate_heads",
 )  # fmt: skip
+#: Random sets of heads at most, however many networks are rewired.
+N_HEAD_SETS = 200
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,27 @@ def references_of(
 def tells_modes(frame: pd.DataFrame) -> bool:
     """Whether a reference knows the direction of regulation of any pair: by its modes, or by weights of both signs."""
     return MODE in frame or (WEIGHT in frame and bool((frame[WEIGHT] < 0).any()))
+
+
+def why_no_intervention(
+    adata: AnnData, model: AttentionModel | None, effects: str, references: Mapping[str, pd.DataFrame]
+) -> str:
+    """Why heads are neither ranked nor taken out; "" when they can be."""
+    if model is None:
+        return "no model was given"
+    if not references:
+        return "no reference was given"
+    keys = EffectKeys(effects)
+    if keys.uns not in adata.uns:
+        return "there are no effects"
+    if ATTENTION.key not in adata.varp:
+        return "there is no attention of the model"
+    if edge_params(adata, ATTENTION.key).get("model_fingerprint") != model.fingerprint:
+        return "the attention that is there is that of another model"
+    perturbed = set(adata.uns[keys.uns]["perturbations"]["gene"].astype(str))
+    if perturbed.isdisjoint(adata.var_names[read_edges(adata, ATTENTION.key, warn=False).genes]):
+        return "no perturbed gene has attention"
+    return ""
 
 
 def has_labels(adata: AnnData, groupby: str, effects: str) -> bool:

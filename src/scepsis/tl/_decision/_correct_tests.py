@@ -8,8 +8,7 @@ import pandas as pd
 
 from scepsis._core._analyses import FAMILIES
 from scepsis._core._keys import TESTS
-from scepsis._core._registry import read_tests, reruns, run_words, uncorrected
-from scepsis._core._resolve import resolve
+from scepsis._core._registry import holder_of_tests, read_tests, reruns, run_words, uncorrected
 from scepsis._core._store import record, write
 from scepsis._core._validate import require_between, require_key
 from scepsis.stats._multiplicity import benjamini_hochberg, benjamini_yekutieli, two_level
@@ -52,7 +51,7 @@ def correct_tests(
     key_added
         Name of the result.
     mod
-        Modality, for MuData.
+        Modality, for MuData; without it, the tests across modalities (`scepsis.tl.cross_context`).
     copy
         Return a changed copy instead of writing into `adata`.
 
@@ -110,7 +109,7 @@ def correct_tests(
     ['confirmatory', 'maximal', 'maximal_tested', 'primary', 'exploratory']
     """
     data = adata.copy() if copy else adata
-    target = resolve(data, mod)
+    target = holder_of_tests(data, mod)
     require_between(alpha, 0, 1, argument="alpha")
     require_key(key_added, argument="key_added")
     tests = uncorrected(read_tests(target))

@@ -27,6 +27,13 @@ MIN_RETENTION = 0.8
 MIN_Z = 3.0
 #: Smallest gain in AUROC that matters.
 MATERIAL = 0.005
+#: End of the name of the test of heads against random ones, and beginnings of those of other interventions.
+AGAINST_RANDOM = "/vs_random"
+ORTHOGONAL = ("uniform_top_", "mlp_")
+#: What tells nothing of a model.
+UNREACHED = ("structurally_null", "not_applicable", "not_run")
+#: Cosine distance of hidden states above which an intervention took effect.
+MIN_MOVED = 0.02
 #: Failing parts that a reason spells out.
 SPELLED = 4
 QUESTIONS = {
@@ -121,7 +128,7 @@ def overall(passed: Iterable[bool | None]) -> bool | None:
 
 def criteria(rows: Rows) -> list[Criterion]:
     """All four of one set of edges."""
-    return [trivial_baselines(rows), incremental_value(rows), robustness(rows), causal()]
+    return [trivial_baselines(rows), incremental_value(rows), robustness(rows), causal(rows)]
 
 
 def _part(label: str, piece: Piece, numbers: Sequence[float], holds: bool, told: str, q_value: float = np.nan) -> Part:  # noqa: FBT001
@@ -251,9 +258,74 @@ def _residual(rows: Rows, name: str) -> Part:
     return _part(label, piece, (low, high), low > 0.5, told)
 
 
-def causal() -> Criterion:
-    """(d): not assessable as long as no tool intervenes on a model."""
-    return Criterion("d", (), barred="no intervention on the model was made")
+def causal(rows: Rows) -> Criterion:
+    """
+    (d): taking out the heads that recover the reference costs more than taking out others, and so do other ways.
+
+    Judged at the readout at which random sets were run; what cannot reach it is no part of it.
+    """
+    held = [name for analysis, name in rows.by_name if analysis == "A12" and name.endswith(AGAINST_RANDOM)]
+    if not held:
+        tried = any(analysis in {"A12", "A13", "A14"} for analysis, _ in rows.by_name)
+        why = "no intervention that was made can reach the readout, or be made in this model"
+        call = "`scepsis.tl.rank_heads`, then `scepsis.tl.ablate_heads`"
+        return Criterion("d", (), barred=why if tried else f"no intervention on the model was made ({call})")
+    condition, readout = held[0].removesuffix(AGAINST_RANDOM).split("/")
+    against, trend = rows.piece("A12", held[0]), rows.piece("A13", f"dose/top/{readout}")
+    drop, p = against["effect_size"], against["p_raw"]
+    parts = [
+        _part(
+            "dose",
+            trend,
+            (trend["effect_size"], trend["p_raw"]),
+            trend["effect_size"] < 0 and trend["p_raw"] < ALPHA,
+            f"{signed(trend['effect_size'], 4)} of AUROC with every dose of top heads ({equals('p', trend['p_raw'])})",
+        ),
+        _part(
+            f"{condition} against random heads",
+            against,
+            (drop, p),
+            drop < 0 and p < ALPHA,
+            f"{condition} {signed(drop, 4)}, random sets {signed(against['null_mean'], 4)} ({equals('p', p)})",
+        ),
+    ]
+    orthogonal = _orthogonal(rows, readout)
+    parts += orthogonal
+    names = [condition, *(part.piece.name.split("/")[0] for part in orthogonal)]
+    barred = "" if orthogonal else "no uniform or MLP intervention reaches the readout"
+    return Criterion("d", [*parts, *(_material(rows, name) for name in names)], barred=barred)
+
+
+def _orthogonal(rows: Rows, readout: str) -> list[Part]:
+    """Top heads made uniform and MLPs taken out, as far as the readout can feel it: each has to cost something."""
+    named = [
+        rows.piece("A14", name)
+        for analysis, name in rows.by_name
+        if analysis == "A14" and name.endswith(f"/{readout}") and name.startswith(ORTHOGONAL)
+    ]
+    pieces = [one for one in named if one.row is not None and one.row["status"] not in UNREACHED]
+    q_values = benjamini_hochberg(np.array([np.nan if one.barred else float(one["p_raw"]) for one in pieces]))
+    return [
+        _part(
+            one.name.split("/")[0],
+            one,
+            (one["effect_size"], q),
+            one["effect_size"] < 0 and q < ALPHA,
+            f"{one.name.split('/')[0]} {signed(one['effect_size'], 4)} ({equals('q', q)})",
+            float(q),
+        )
+        for one, q in zip(pieces, q_values, strict=True)
+    ]
+
+
+def _material(rows: Rows, condition: str) -> Part:
+    """An intervention has to have taken effect, and what the readout is made from has to have moved."""
+    piece = rows.piece("A15", f"fidelity/{condition}")
+    largest, moved, floor = piece["effect_size"], piece["statistic"], piece["baseline_value"]
+    told = f"{condition} moves hidden states by {decimal(largest, 3)}"
+    return _part(
+        f"fidelity of {condition}", piece, (largest, moved, floor), largest > MIN_MOVED and moved > floor, told
+    )
 
 
 def summary_of(found: Sequence[Criterion]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +14,7 @@ import pandas as pd
 from scepsis._core._edge_slots import provenance
 from scepsis._core._hashing import hash_array, hash_strings
 from scepsis._core._keys import EDGE_CELLS, EffectKeys
-from scepsis._core._labels import perturbed_genes, read_labels
+from scepsis._core._labels import COMPLEMENT, perturbed_genes, read_labels, read_overlapping
 from scepsis._core._partitions import sum_log_parts
 from scepsis._core._progress import progress_bar
 from scepsis._core._resolve import Choice, choose_cells, resolve
@@ -56,6 +56,7 @@ def perturbation_effects(
     *,
     groupby: str = "perturbation",
     control: str = "non-targeting",
+    overlapping: bool = False,
     layer: str | None = None,
     test: Literal["student", "welch", "mannwhitney"] = "student",
     min_expected: float = 5,
@@ -96,7 +97,11 @@ def perturbation_effects(
         Column of ``obs`` with the perturbed gene of each cell. Cells without a label are left out. ``A+B`` stands for
         two genes at once.
     control
-        Label of the control cells.
+        Label of the control cells; with `overlapping`, ``"complement"`` stands for all labelled cells without the
+        perturbation.
+    overlapping
+        Whether cells have several perturbations and count for each of them, as in screens with many guides in each
+        cell: ``obsm[groupby]`` is read beside ``obs[groupby]``, both by :func:`scepsis.pp.assign_perturbations`.
     layer
         Layer with log-normalised values. None takes ``layers["lognorm"]``, else ``X`` when ``uns["log1p"]`` exists,
         else computes them from counts with totals over the genes of `adata`.
@@ -161,6 +166,10 @@ def perturbation_effects(
     Of a dask array, the sums are made chunk by chunk where dask has the chunks.
     Splits share their control cells, so their false calls are not independent of each other.
 
+    With `overlapping`, what else a cell carries adds noise but no bias as long as guides come into cells independently
+    of each other. The complement then has nearly all cells, perturbed for other genes: all of them are compared,
+    whether edges are made from them or not.
+
     Examples
     --------
     >>> import scepsis as sps
@@ -186,10 +195,17 @@ def perturbation_effects(
         raise ValueError(msg)
     seed = resolve_seed(rng)
     rule = CallRule(test, min_expected, lfc_threshold, fdr)
-    labels = read_labels(target, groupby, control)
+    unperturbed = control
+    if overlapping:
+        labels, unperturbed = read_overlapping(target, groupby, control)
+    else:
+        labels = read_labels(target, groupby, control)
+    complement = overlapping and control == COMPLEMENT
     genes = perturbed_genes(target, labels, control=control, gene_symbols=gene_symbols)
     values = lognorm(target, layer)
-    tested, contrasts = _plan(labels, _control_cells(target, labels, groupby), min_cells, n_null_splits, seed)
+    pool = np.flatnonzero(labels.is_control) if complement else _control_cells(target, labels, groupby)
+    tested, contrasts = _plan(labels, pool, min_cells, n_null_splits, seed)
+    contrasts = replace(contrasts, complement=complement)
     calls = _calls(values, contrasts, rule, target.shape, show=show_progress_bar)
 
     keys = EffectKeys(key_added)
@@ -200,6 +216,8 @@ def perturbation_effects(
         **asdict(rule),
         groupby=groupby,
         control=control,
+        overlapping=overlapping or None,
+        unperturbed=unperturbed if overlapping else None,
         min_cells=int(min_cells),
         gene_symbols=gene_symbols,
         n_null_splits=int(n_null_splits),

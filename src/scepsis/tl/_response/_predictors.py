@@ -110,11 +110,11 @@ def _baseline(
         labels = screen.labels.copy()
         labels[np.array(screen.status) == "multi_target"] = -1
         return Predictor(name, "baseline", FrequencyRows(labels, screen.group()))
-    attention = found.attention
-    if attention is None or not attention.key:
+    of_model = found.of_model
+    if of_model is None or not of_model.key:
         return Predictor(name, "baseline", None)
-    leaks = saw_perturbed_cells(adata, attention.params, screen)
-    bases = _bases(adata, attention.key)
+    leaks = saw_perturbed_cells(adata, of_model.params, screen)
+    bases = _bases(adata, of_model.key)
     if name == "position":
         position = next((base.position for base in bases if base.position in adata.var), None)
         if position is None:

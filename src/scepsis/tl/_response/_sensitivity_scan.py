@@ -10,7 +10,8 @@ import numpy as np
 
 from scepsis._core._edge_sets import gather_edges
 from scepsis._core._edge_slots import edge_owner, read_edges, recorded_mask
-from scepsis._core._keys import EDGE_CELLS, EDGE_PANEL, EdgeKeys, EffectKeys
+from scepsis._core._keys import EDGE_CELLS, EDGE_PANEL, EffectKeys
+from scepsis._core._layers import layers_behind
 from scepsis._core._progress import progress_bar
 from scepsis._core._registry import Evidence, updated_tests
 from scepsis._core._resolve import resolve
@@ -269,14 +270,9 @@ class _Scan:
 
     def layers_of(self, one: EdgeSet) -> list[int] | None:
         """Layers that a set of attention is the mean of; None where it is not to be, or cannot be, extracted anew."""
-        if self.model is None or not one.is_attention or not one.key or "layers" not in one.params:
+        if self.model is None or not one.is_attention or not one.key:
             return None
-        if one.params.get("groupby") or one.params.get("heads") or one.params.get("sources"):
-            return None
-        owner, layers = edge_owner(self.adata, one.key), [int(layer) for layer in one.params["layers"]]
-        if owner == one.key:
-            return layers
-        return next(([layer] for layer in layers if EdgeKeys(owner).layer(layer) == one.key), None)
+        return layers_behind(one.key, edge_owner(self.adata, one.key), one.params)
 
     def outcomes(self) -> Iterator[Outcome]:
         """Run the settings; those that share cells follow each other."""

@@ -37,6 +37,7 @@ def cssi(  # noqa: PLR0913 - strata, scores and panels each have their own
     edges: str = "attention",
     aggregation: Aggregation = "max",
     min_cells: int = 20,
+    min_detected: int = 1,
     use_rep: str | None = None,
     resolution: float = 1.0,
     n_neighbors: int = 15,
@@ -94,6 +95,10 @@ def cssi(  # noqa: PLR0913 - strata, scores and panels each have their own
         See above.
     min_cells
         States with fewer of the chosen cells are left out, and listed.
+    min_detected
+        Cells of a state in which a gene must be seen (be other than zero) to have edges there. **Raise it for real
+        counts**: two genes that are seen in the same single cell of a small state correlate by 1, and fill the top of
+        a maximum. With 1, a single state is what :func:`scepsis.tl.correlation_edges` says of its cells.
     use_rep
         Slot of ``obsm`` to cluster; the model's embedding when not given.
     resolution
@@ -130,7 +135,7 @@ def cssi(  # noqa: PLR0913 - strata, scores and panels each have their own
         genes x genes, float32: the aggregate, source in rows and target in columns. With a single state it is that
         state's network, whatever the aggregation.
     ``varp["<key_added>_<slug>"]``
-        one network per state; NaN for a gene that does not vary within it.
+        one network per state; NaN for a gene that does not vary within it, or is seen in too few of its cells.
     ``varp["<key_added>_z"]``
         for correlations, the value of largest size of :math:`\sqrt{n_k - 3} \operatorname{atanh} \rho^{(k)}`: the
         maximum on a scale on which small states do not win by noise.
@@ -178,7 +183,7 @@ def cssi(  # noqa: PLR0913 - strata, scores and panels each have their own
     require_key(key_added, argument="key_added")
     require_choice(aggregation, AGGREGATIONS, argument="aggregation")
     require_positive(min_cells, argument="min_cells")
-    require_score(score, model, layers)
+    require_score(score, model, layers, min_detected)
     keys = EdgeKeys(key_added)
     seed = resolve_seed(rng)
     cells = choose_cells(target, mask_obs)
@@ -190,7 +195,7 @@ def cssi(  # noqa: PLR0913 - strata, scores and panels each have their own
     )  # fmt: skip
     measure = make_measure(
         target, score, cells, genes, strata, model=model, layers=layers, edges=edges, groupby=groupby, layer=layer,
-        candidates=candidates, seed=seed, show=show_progress_bar, memory_limit=memory_limit,
+        min_detected=min_detected, candidates=candidates, seed=seed, show=show_progress_bar, memory_limit=memory_limit,
     )  # fmt: skip
     require_fit(target, len(measure.genes), strata, memory_limit, candidates)
     found = _compute(measure, strata, aggregation, keys, _left_out(target, measure.genes, candidates))

@@ -17,7 +17,7 @@ from scepsis._core._store import record, write
 from scepsis._core._validate import require_choice, require_key, require_positive
 from scepsis.tl._states._leiden import Clustering, as_groups, choose_embedding
 from scepsis.tl._states._recovery import Recovery
-from scepsis.tl._states._request import make_measure, require_score
+from scepsis.tl._states._request import make_measure, require_pass, require_score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +39,7 @@ def cssi_scan(  # noqa: PLR0913 - clusters, networks and references each have th
     layers: int | Sequence[int] | None = None,
     aggregation: Aggregation = "max",
     min_cells: int = 20,
+    min_detected: int = 1,
     use_rep: str | None = None,
     n_neighbors: int = 15,
     n_null: int = 20,
@@ -49,6 +50,7 @@ def cssi_scan(  # noqa: PLR0913 - clusters, networks and references each have th
     universe: Universe = "regulators",
     min_targets: int = 3,
     gene_symbols: str | None = None,
+    memory_limit: int | None = None,
     show_progress_bar: bool = True,
     key_added: str = "cssi_scan",
     mod: str | None = None,
@@ -81,6 +83,8 @@ def cssi_scan(  # noqa: PLR0913 - clusters, networks and references each have th
         As for :func:`scepsis.tl.cssi`.
     min_cells
         Clusters with fewer cells are left out.
+    min_detected
+        Cells of a cluster in which a gene must be seen to have edges there, as for :func:`scepsis.tl.cssi`.
     use_rep
         Slot of ``obsm`` to cluster; the model's embedding when not given.
     n_neighbors
@@ -101,6 +105,8 @@ def cssi_scan(  # noqa: PLR0913 - clusters, networks and references each have th
         Targets that a regulator must have in the panel.
     gene_symbols
         Column of ``var`` that the reference is written in; ``var_names`` when not given.
+    memory_limit
+        Bytes that the computation may take; a quarter of the machine's memory when not given.
     show_progress_bar
         Show a progress bar.
     key_added
@@ -129,6 +135,8 @@ def cssi_scan(  # noqa: PLR0913 - clusters, networks and references each have th
     ------
     ValueError
         There is no embedding, `reference` has no pairs of these genes, or `n_states` holds numbers below 2.
+    MemoryError
+        The networks would not fit; nothing is computed.
 
     Notes
     -----
@@ -153,17 +161,20 @@ def cssi_scan(  # noqa: PLR0913 - clusters, networks and references each have th
     require_choice(aggregation, AGGREGATIONS, argument="aggregation")
     require_positive(min_cells, argument="min_cells")
     require_positive(n_null, argument="n_null", minimum=0)
-    require_score(score, model, layers)
+    require_score(score, model, layers, min_detected)
     wanted = [int(k) for k in n_states]
     for k in wanted or [0]:
         require_positive(k, argument="n_states", minimum=2)
     seed = resolve_seed(rng)
     cells, genes = choose_cells(target, mask_obs), choose_genes(target, mask_var)
     name = choose_embedding(target, use_rep, model, cells.mask)
+    n_held = 1 + (max(wanted) if aggregation == "median" else 0)
+    require_pass(score, cells, genes, n_held=n_held, memory_limit=memory_limit)
     start = time.perf_counter()
     measure = make_measure(
-        target, score, cells, genes, None, model=model, layers=layers, layer=layer, seed=seed, show=False
-    )
+        target, score, cells, genes, None, model=model, layers=layers, layer=layer, min_detected=min_detected,
+        seed=seed, memory_limit=memory_limit, n_sets=max(wanted),
+    )  # fmt: skip
     recovery = Recovery.of(
         target, reference, measure.genes, signed=measure.signed, universe=universe, min_targets=min_targets,
         gene_symbols=gene_symbols,

@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 
 from scepsis._core._progress import progress_bar
-from scepsis._core._registry import Evidence, Row, updated_tests
+from scepsis._core._registry import Evidence, updated_tests
 from scepsis._core._resolve import resolve
 from scepsis._core._rng import child, resolve_seed
 from scepsis._core._store import record, write
 from scepsis._core._validate import require_choice, require_key, require_positive
+from scepsis.stats._planted import DELTAS, planted
 from scepsis.tl._states._recovery import Recovery
+from scepsis.tl._states._regulators import DETECTION, Gain
 from scepsis.tl._states._request import CORRELATIONS
 from scepsis.tl._states._stored import StoredStates
 
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 
 #: Cells that each half of a state must have.
 MIN_HALF = 4
-MIN_UNITS = 6
+#: Name of the test in the registry.
+ROW = "split_half/vs_pooled"
 
 
 def cssi_split_half(
@@ -114,6 +117,10 @@ def cssi_split_half(
         ``status``.
     ``edges``
         for correlations, one row per split: ``n_pairs``, ``n_called``, ``n_found_again``, ``share``.
+    ``detection``
+        ``edges, test, delta, statistic, ci_low, ci_high, p_value, detected``: what the test over regulators says when
+        ``delta`` standard deviations are added to a random half of the listed pairs in the held-out scores of what was
+        chosen (the choice is not made anew).
     ``params``
 
     and the row ``split_half/vs_pooled`` of ``uns["tests"]`` (signed ranks over regulators of the held-out difference,
@@ -153,7 +160,7 @@ def cssi_split_half(
         gene_symbols=gene_symbols,
     )  # fmt: skip
     start = time.perf_counter()
-    halving = _Halving(states, measure, recovery, chosen, alpha)
+    halving = _Halving(states, measure, recovery, chosen, alpha, seed)
     with progress_bar(total=n_splits, desc="splits", unit="split", show=show_progress_bar) as bar:
         splits = []
         for number in range(n_splits):
@@ -173,7 +180,12 @@ def cssi_split_half(
         key=key_added, params=params, edges={key: states.params}, reference=reference_name,
         labels_hash=recovery.network.hash, seed=seed, wall_s=time.perf_counter() - start,
     )  # fmt: skip
-    row = _by_regulator(key, splits, recovery)
+    frames["detection"] = _detection(key, splits, recovery)
+    row = _held_out(splits, recovery).row(
+        ROW, "What was chosen on one half of the cells is better than all cells together on the other", key, recovery,
+        effect_type="difference of AUROC on held-out cells",
+        pooled=float(np.mean([one.row["pooled"] for one in splits])),
+    )  # fmt: skip
     write(target, uns={key_added: {"params": params} | frames} | updated_tests(target, [row], evidence))
     return data if copy else None
 
@@ -182,7 +194,7 @@ class _Split:
     """What one halving gave."""
 
     def __init__(
-        self, variants: pd.DataFrame, row: dict[str, Any], edges: dict[str, Any], by_source: FloatArray
+        self, variants: pd.DataFrame, row: dict[str, Any], edges: dict[str, Any], by_source: dict[float, FloatArray]
     ) -> None:
         self.variants, self.row, self.edges, self.by_source = variants, row, edges, by_source
 
@@ -197,8 +209,9 @@ class _Halving:
         recovery: Recovery,
         variants: Sequence[Aggregation],
         alpha: float,
+        seed: int,
     ) -> None:
-        self.states, self.measure, self.recovery, self.alpha = states, measure, recovery, alpha
+        self.states, self.measure, self.recovery, self.alpha, self.seed = states, measure, recovery, alpha, seed
         self.variants = variants
         layers = list(states.params.get("layers", []))
         self.parts: dict[str, int | None] = {f"L{number}": place for place, number in enumerate(layers)}
@@ -219,7 +232,9 @@ class _Halving:
             columns = ("auroc_first", "held_out", "pooled", "gain", "optimism", "f1", "pooled_f1")
             none = np.full(len(self.recovery.network.sources), np.nan)
             nothing = {"split": number, "n_pairs": 0, "n_called": 0, "n_found_again": 0, "share": np.nan}
-            return _Split(pd.DataFrame(), empty | dict.fromkeys(columns, np.nan), nothing, none)
+            return _Split(
+                pd.DataFrame(), empty | dict.fromkeys(columns, np.nan), nothing, dict.fromkeys((0.0, *DELTAS), none)
+            )
         made = self.measure.within([*halves[0], *halves[1]])
         sizes = [[len(rows) for rows in half] for half in halves]
         found: list[dict[str, Any]] = []
@@ -282,9 +297,18 @@ class _Halving:
             "pooled_f1": base["f1_second"],
         }
         pair = scores[layer, variant], scores[layer, "pooled"]
-        valid = ~np.isnan(pair[0]) & ~np.isnan(pair[1])
-        area, pooled = (self.recovery.by_source(one, valid) for one in pair)
-        return _Split(table, row, edges, area - pooled)
+        return _Split(table, row, edges, self._by_source(*pair))
+
+    def _by_source(self, scores: FloatArray, pooled: FloatArray) -> dict[float, FloatArray]:
+        """Differences of AUROC of every regulator, by what was planted in the held-out scores of the choice."""
+        valid = ~np.isnan(scores) & ~np.isnan(pooled)
+        base = self.recovery.by_source(pooled, valid)
+        found: dict[float, FloatArray] = {0.0: self.recovery.by_source(scores, valid) - base}
+        for delta in DELTAS:  # in the same half of the listed pairs for all splits
+            generator = child(self.seed, "cssi_split_half", "planted")
+            signal = planted(np.where(valid, scores, np.nan), self.recovery.network.listed, delta, generator)
+            found[delta] = self.recovery.by_source(signal, valid) - base
+        return found
 
     def _edges(
         self, number: int, cut: tuple[list[FloatArray], list[FloatArray]], sizes: list[list[int]]
@@ -316,40 +340,18 @@ class _Halving:
         }
 
 
-def _by_regulator(key: str, splits: list[_Split], recovery: Recovery) -> Row:
-    """The held-out difference of each regulator, averaged over splits."""
-    from scipy.stats import wilcoxon
-
-    values = np.stack([one.by_source for one in splits])
+def _held_out(splits: list[_Split], recovery: Recovery, delta: float = 0.0) -> Gain:
+    """The held-out difference of each regulator, averaged over splits; with a signal planted, if `delta` is given."""
+    values = np.stack([one.by_source[delta] for one in splits])
     known = ~np.isnan(values)
     n_known = known.sum(axis=0)
     means = np.divide(
         np.where(known, values, 0).sum(axis=0), n_known, out=np.full(len(n_known), np.nan), where=n_known > 0
     )
-    means = means[~np.isnan(means)]
-    moved = means[np.abs(means) > 1e-12]
-    enough = len(means) >= MIN_UNITS
-    tested = wilcoxon(moved, alternative="greater") if enough and len(moved) else None
-    status = recovery.status
-    if status == "ok" and not enough:
-        status = "single_stratum" if not known.any() else "too_few_units"
-    return Row(
-        analysis="A24",
-        name="split_half/vs_pooled",
-        hypothesis="What was chosen on one half of the cells is better than all cells together on the other",
-        test_type="Wilcoxon signed-rank",
-        role="confirmatory",
-        direction="greater",
-        edges=key,
-        statistic=np.nan if tested is None else float(tested.statistic),
-        p_raw=np.nan if not enough else 1.0 if tested is None else float(tested.pvalue),
-        effect_size=float(means.mean()) if len(means) else np.nan,
-        effect_type="difference of AUROC on held-out cells",
-        unit="regulator",
-        n=len(means),
-        n_units=len(means),
-        n_pos=recovery.n_listed,
-        baseline_name="pooled",
-        baseline_value=float(np.mean([one.row["pooled"] for one in splits])),
-        status=status,
-    )
+    nothing = recovery.status == "ok" and not known.any()
+    return Gain.of(means, "single_stratum" if nothing else recovery.status)
+
+
+def _detection(key: str, splits: list[_Split], recovery: Recovery) -> pd.DataFrame:
+    found = [_held_out(splits, recovery, delta).seen(key, ROW, delta) for delta in DELTAS]
+    return pd.DataFrame(found, columns=list(DETECTION))

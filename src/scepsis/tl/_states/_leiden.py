@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import sparse
 
 from scepsis._core._groups import Groups
 from scepsis._core._keys import embedding
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Resolutions among which a number of clusters is looked for, and how often.
 LOWEST, HIGHEST, STEPS = 1e-3, 20.0, 30
+#: Cells from which on neighbours are looked for approximately, as scanpy does it.
+MANY = 8192
 
 
 def choose_embedding(adata: AnnData, use_rep: str | None, model: AttentionModel | None, cells: BoolArray) -> str:
@@ -79,6 +82,7 @@ class Clustering:
                 n_neighbors=min(n_neighbors, self.graph.n_obs - 1),
                 use_rep="embedding",
                 random_state=seed % 2**31,
+                transformer=_Search(len(values), n_neighbors, seed % 2**31) if len(values) >= MANY else None,
             )
 
     def codes(self, resolution: float) -> IntArray:
@@ -115,6 +119,33 @@ class Clustering:
     def groups(self, resolution: float, cells: BoolArray) -> Groups:
         """Clusters of the chosen cells, called ``"0"`` and on."""
         return as_groups(self.codes(resolution), cells)
+
+
+class _Search:
+    """
+    Scanpy's approximate search, with its settings.
+
+    From 0.7 on pynndescent gives a sparse array, and scanpy asks for what only a sparse matrix has.
+    """
+
+    def __init__(self, n_cells: int, n_neighbors: int, seed: int) -> None:
+        from pynndescent import PyNNDescentTransformer
+
+        self.inner = PyNNDescentTransformer(
+            n_neighbors=n_neighbors,
+            metric="euclidean",
+            random_state=seed,
+            n_jobs=1,
+            n_trees=min(64, 5 + round(n_cells**0.5 / 20)),
+            n_iters=max(5, round(np.log2(n_cells))),
+        )
+
+    def get_params(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.inner.get_params()
+        return found
+
+    def fit_transform(self, values: FloatArray) -> sparse.csr_matrix:
+        return sparse.csr_matrix(self.inner.fit_transform(values))
 
 
 def as_groups(codes: IntArray, cells: BoolArray) -> Groups:

@@ -67,6 +67,8 @@ class ValueMeasure:
     compute: Callable[[sparse.csr_matrix, Sequence[IntArray]], Iterator[FloatArray]]
     signed: bool = True
     scale: str = "correlation"
+    #: Cells of a set that a gene must be seen in to have edges there.
+    min_detected: int = 1
 
     @classmethod
     def of(
@@ -77,10 +79,12 @@ class ValueMeasure:
         genes: Choice,
         compute: Callable[[sparse.csr_matrix, Sequence[IntArray]], Iterator[FloatArray]],
         scale: str,
+        min_detected: int,
     ) -> ValueMeasure:
         values = lognorm(adata, layer)
         matrix = sparse.vstack(list(panel_values(values, cells.index, genes.index)), format="csr")
-        return cls(values, genes.index, cells.index, matrix, compute, scale=scale)
+        matrix.eliminate_zeros()
+        return cls(values, genes.index, cells.index, matrix, compute, scale=scale, min_detected=min_detected)
 
     def within(self, members: Sequence[IntArray]) -> Networks:
         return _ValueNetworks(self, [np.searchsorted(self.cells, rows) for rows in members])
@@ -89,6 +93,7 @@ class ValueMeasure:
         return {
             "values": self.values.slot,
             "lognormalized_on_reading": self.values.totals is not None,
+            "min_detected": self.min_detected,
             "layer_rule": "single",
         }
 
@@ -99,12 +104,20 @@ class _ValueNetworks:
     members: list[IntArray]
 
     def each(self, part: int | None = None) -> Iterator[FloatArray]:
-        return self.measure.compute(self.measure.matrix, self.members)
+        return self._made(self.members)
 
     def pooled(self, part: int | None = None, of: Sequence[int] | None = None) -> FloatArray:
         chosen = self.members if of is None else [self.members[number] for number in of]
-        together = np.sort(np.concatenate(chosen))
-        return next(self.measure.compute(self.measure.matrix, [together]))
+        return next(self._made([np.sort(np.concatenate(chosen))]))
+
+    def _made(self, members: list[IntArray]) -> Iterator[FloatArray]:
+        measure = self.measure
+        for rows, network in zip(members, measure.compute(measure.matrix, members), strict=True):
+            if measure.min_detected > 1:
+                unseen = measure.matrix[rows].getnnz(axis=0) < measure.min_detected
+                network[unseen] = np.nan
+                network[:, unseen] = np.nan
+            yield network
 
 
 def correlation_of(method: Any) -> Callable[[sparse.csr_matrix, Sequence[IntArray]], Iterator[FloatArray]]:

@@ -31,11 +31,21 @@ ATTENTION = "attention"
 
 
 def require_score(
-    score: str | Callable[[FloatArray], Any], model: AttentionModel | None, layers: int | Sequence[int] | None
+    score: str | Callable[[FloatArray], Any],
+    model: AttentionModel | None,
+    layers: int | Sequence[int] | None,
+    min_detected: int = 1,
 ) -> None:
     """A name or a function, and a model for attention alone."""
     if not callable(score):
         require_choice(score, (*CORRELATIONS, ATTENTION), argument="score")
+    require_positive(min_detected, argument="min_detected")
+    if score == ATTENTION and min_detected > 1:
+        msg = (
+            "`min_detected` is about genes whose values are correlated; attention has "
+            "`adata.varp['<key>_n_cells']`, the cells behind each pair."
+        )
+        raise ValueError(msg)
     if model is not None and score != ATTENTION and not callable(score):
         msg = f"`model` is read for `score='attention'`; with `score={score!r}` it would not be used."
         raise ValueError(msg)
@@ -101,24 +111,32 @@ def make_measure(
     edges: str = ATTENTION,
     groupby: str | None = None,
     layer: str | None = None,
+    min_detected: int = 1,
     candidates: Sequence[str] | None = None,
     seed: int = 0,
     show: bool = False,
     memory_limit: int | None = None,
+    n_sets: int = 0,
 ) -> Measure:
-    """What gives the networks that `score` asks for; `strata` for those that are stored already."""
+    """
+    What gives the networks that `score` asks for.
+
+    `strata` for those that are stored already; a pass of a model over the strata, or over the chosen cells in `n_sets`
+    sets, must fit.
+    """
     if callable(score):
-        return ValueMeasure.of(adata, layer, cells, genes, own_score(score), "score")
+        return ValueMeasure.of(adata, layer, cells, genes, own_score(score), "score", min_detected)
     if score != ATTENTION:
-        return ValueMeasure.of(adata, layer, cells, genes, correlation_of(score), "correlation")
+        return ValueMeasure.of(adata, layer, cells, genes, correlation_of(score), "correlation", min_detected)
     if model is None:
         if strata is None or groupby is None:
             msg = "Attention within new strata needs `model=`; stored networks are of the strata they were made for."
             raise ValueError(msg)
         return StoredMeasure.of(adata, EdgeKeys(edges), groupby, strata)
     measure = AttentionMeasure.of(adata, model, layers, genes, sources=candidates, seed=seed, show=show)
-    if strata is not None:
-        measure.run(strata.members).require_fit(memory_limit)
+    if strata is not None or n_sets:
+        members = np.array_split(cells.index, n_sets) if strata is None else strata.members
+        measure.run(members).require_fit(memory_limit)
     return measure
 
 
@@ -135,6 +153,32 @@ def require_fit(
         what=f"Networks of {n_strata} strata x {n_genes} genes",
         remedy="Choose a smaller panel (`scepsis.pp.select_panel(adata, n_top_genes=...)`), fewer strata "
         "(`min_cells=`), or the rows of a few `candidates=`.",
+    )
+
+
+def require_pass(
+    score: str,
+    cells: Choice,
+    genes: Choice,
+    *,
+    n_held: int,
+    memory_limit: int | None,
+) -> None:
+    """
+    Raise `MemoryError` when networks of values that are made one after the other, `n_held` at a time, would not fit.
+
+    What a pass of a model takes is for `make_measure` to ask.
+    """
+    from scepsis.edges._correlation import correlation_bytes
+
+    if score == ATTENTION:
+        return
+    n_cells, n_genes = len(cells.index), len(genes.index)
+    require_memory(
+        correlation_bytes(n_cells, n_genes) + (n_held + 10) * 4 * n_genes**2,
+        memory_limit,
+        what=f"Networks of {n_genes} genes in {n_cells} cells",
+        remedy="Choose a smaller panel: `scepsis.pp.select_panel(adata, n_top_genes=...)`.",
     )
 
 

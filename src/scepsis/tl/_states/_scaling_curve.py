@@ -16,9 +16,9 @@ from scepsis._core._rng import child, resolve_seed
 from scepsis._core._store import record, write
 from scepsis._core._validate import require_choice, require_key, require_positive
 from scepsis.tl._states._recovery import Recovery
-from scepsis.tl._states._request import make_measure
+from scepsis.tl._states._request import ATTENTION, CORRELATIONS, make_measure, require_pass, require_score
 from scepsis.tl._states._samples import Composition, growing, more_types
-from scepsis.tl._states._scaling_tests import changes, scaling_rows
+from scepsis.tl._states._scaling_tests import Signals, changes, scaling_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +54,7 @@ def scaling_curve(  # noqa: PLR0913 - samples, networks and references each have
     universe: Universe = "regulators",
     min_targets: int = 3,
     gene_symbols: str | None = None,
+    memory_limit: int | None = None,
     show_progress_bar: bool = True,
     key_added: str = "scaling_curve",
     mod: str | None = None,
@@ -110,6 +111,8 @@ def scaling_curve(  # noqa: PLR0913 - samples, networks and references each have
         Targets that a regulator must have in the panel.
     gene_symbols
         Column of ``var`` that the reference is written in; ``var_names`` when not given.
+    memory_limit
+        Bytes that the computation may take; a quarter of the machine's memory when not given.
     show_progress_bar
         Show a progress bar.
     key_added
@@ -137,6 +140,11 @@ def scaling_curve(  # noqa: PLR0913 - samples, networks and references each have
         :math:`a n + c`: parameters, standard errors, ``r_squared``.
     ``overlap``
         one row per number of cells: mean Jaccard index between seeds of the strongest pairs (as many as are listed).
+    ``detection``
+        ``edges, test, delta, statistic, ci_low, ci_high, p_value, detected``: what the tests below say when ``delta``
+        standard deviations of the scores are added to a random half of the listed pairs: for ``top_k/sign`` at the
+        first number of cells alone, so that F1 falls; for the composition in proportion to the place of a sample
+        between the first and the last. ``statistic`` is the mean difference of F1, or the correlation (no interval).
     ``params``
         among them ``single_metric`` and ``left_out`` (points for which there were too few cells).
 
@@ -150,6 +158,8 @@ def scaling_curve(  # noqa: PLR0913 - samples, networks and references each have
     ValueError
         `groupby` is missing for a controlled composition, no number of cells fits, or a reference without pairs of
         these genes.
+    MemoryError
+        The networks would not fit; nothing is computed.
 
     Notes
     -----
@@ -170,6 +180,8 @@ def scaling_curve(  # noqa: PLR0913 - samples, networks and references each have
     require_choice(composition, get_args(Composition), argument="composition")
     for one in metrics or ("",):
         require_choice(one, METRICS, argument="metrics")
+    require_choice(score, CORRELATIONS, argument="score")
+    require_score(score if model is None else ATTENTION, model, layers)
     require_positive(n_seeds, argument="n_seeds")
     sizes = sorted({int(n) for n in n_cells})
     for number in sizes or [0]:
@@ -184,14 +196,19 @@ def scaling_curve(  # noqa: PLR0913 - samples, networks and references each have
     if not any(runs):
         msg = f"None of the points fits: there are {len(cells.index)} chosen cells. Pass smaller `n_cells=`."
         raise ValueError(msg)
+    name = score if model is None else ATTENTION
+    require_pass(name, cells, genes, n_held=0, memory_limit=memory_limit)
     start = time.perf_counter()
-    name = score if model is None else "attention"
-    measure = make_measure(target, name, cells, genes, None, model=model, layers=layers, layer=layer, seed=seed)
+    measure = make_measure(
+        target, name, cells, genes, None, model=model, layers=layers, layer=layer, seed=seed,
+        memory_limit=memory_limit, n_sets=1,
+    )  # fmt: skip
     recovery = Recovery.of(
         target, reference, measure.genes, signed=measure.signed, universe=universe, min_targets=min_targets,
         gene_symbols=gene_symbols,
     )  # fmt: skip
-    curve, tops = _curve(measure, recovery, runs, _ks(recovery, ks), metrics, show=show_progress_bar)
+    signals = Signals(runs, composition, recovery, seed)
+    curve, tops = _curve(measure, recovery, runs, _ks(recovery, ks), metrics, signals, show=show_progress_bar)
     families = {"top_k"} & set(metrics), {"auroc", "average_precision"} & set(metrics)
     keys = EdgeKeys(key_added)
     params = record(
@@ -205,8 +222,11 @@ def scaling_curve(  # noqa: PLR0913 - samples, networks and references each have
         labels_hash=recovery.network.hash, seed=seed, wall_s=time.perf_counter() - start,
     )  # fmt: skip
     moved = changes(curve)
-    rows = scaling_rows(name, curve, moved, recovery, composition, child(seed, "scaling_curve", "permutation"))
-    frames = {"curve": curve, "changes": moved, "fits": _fits(curve), "overlap": _overlap(tops)}
+    rows = scaling_rows(name, curve, moved, recovery, composition, seed)
+    frames = {
+        "curve": curve, "changes": moved, "fits": _fits(curve), "overlap": _overlap(tops),
+        "detection": signals.detection(name),
+    }  # fmt: skip
     write(target, uns={key_added: {"params": params} | frames} | updated_tests(target, rows, evidence))
     return data if copy else None
 
@@ -240,6 +260,7 @@ def _curve(
     runs: list[list[Sample]],
     ks: list[int],
     metrics: Sequence[Metric],
+    signals: Signals,
     *,
     show: bool,
 ) -> tuple[pd.DataFrame, dict[int, list[set[int]]]]:
@@ -251,6 +272,7 @@ def _curve(
         for number, samples in enumerate(runs):
             for one in samples:
                 scores = recovery.scores(next(measure.within([one.rows]).each()))
+                signals.see(number, one, scores)
                 point = {"seed": number, "n_cells": one.n_cells, "n_types": one.n_types, "entropy": one.entropy}
                 nothing = dict.fromkeys(("true_positives", "expected", "chance_low", "chance_high"), np.nan)
                 if "top_k" in metrics:

@@ -9,14 +9,18 @@ import numpy as np
 import pandas as pd
 
 from scepsis._core._registry import Row
+from scepsis._core._rng import child
+from scepsis.tl._states._regulators import DETECTED_BELOW, DETECTION
 
 if TYPE_CHECKING:
     from scepsis._core._types import FloatArray
     from scepsis.tl._states._recovery import Recovery
-    from scepsis.tl._states._samples import Composition
+    from scepsis.tl._states._samples import Composition, Sample
 
 MIN_RUNS = 6
 N_PERMUTATIONS = 9999
+#: What is kept of a sample with a signal.
+POINT = ["seed", "n_cells", "entropy", "k", "metric", "delta", "value"]
 
 
 def changes(curve: pd.DataFrame) -> pd.DataFrame:
@@ -47,15 +51,65 @@ def scaling_rows(
     moved: pd.DataFrame,
     recovery: Recovery,
     composition: Composition,
-    rng: np.random.Generator,
+    seed: int,
 ) -> list[Row]:
     """Rows of the registry."""
     rows = []
     if composition != "varied":
         rows += [*_top_rows(edges, curve, recovery), _sign_row(edges, moved, recovery)]
     if composition != "random":
-        rows.append(_composition_row(edges, curve, recovery, composition, rng))
+        part = curve[(curve["metric"] == "auroc") & curve["value"].notna()]
+        rows.append(_composition_row(edges, part, recovery, composition, seed))
     return rows
+
+
+class Signals:
+    """Scores of all samples with a signal planted that the tests should see."""
+
+    def __init__(self, runs: list[list[Sample]], composition: Composition, recovery: Recovery, seed: int) -> None:
+        self.composition, self.recovery, self.seed = composition, recovery, seed
+        self.places = sorted({self._place(one) for samples in runs for one in samples})
+        self.points: list[dict[str, Any]] = []
+
+    def _place(self, one: Sample) -> int:
+        return one.n_types if self.composition == "varied" else one.n_cells
+
+    def see(self, run: int, one: Sample, scores: FloatArray) -> None:
+        """Plant in the scores of a sample, in the same half of the listed pairs of every sample."""
+        from scepsis.stats._planted import DELTAS, planted
+
+        place = self.places.index(self._place(one))
+        point = {"seed": run, "n_cells": one.n_cells, "entropy": one.entropy, "k": self.recovery.n_listed}
+        listed = self.recovery.network.listed
+        for delta in DELTAS if self.recovery.status == "ok" else ():
+            generators = (child(self.seed, "scaling_curve", "planted") for _ in range(2))
+            if self.composition != "varied":
+                signal = planted(scores, listed, delta * (place == 0), next(generators))
+                f1 = float(self.recovery.top(signal, [self.recovery.n_listed]).f1[0])
+                self.points.append(point | {"metric": "top_k", "delta": delta, "value": f1})
+            if self.composition != "random":
+                signal = planted(scores, listed, delta * place / max(len(self.places) - 1, 1), next(generators))
+                area = self.recovery.auroc(signal)
+                self.points.append(point | {"metric": "auroc", "delta": delta, "value": area})
+
+    def detection(self, edges: str) -> pd.DataFrame:
+        """What the tests say."""
+        rows = []
+        planted = pd.DataFrame(self.points, columns=POINT)
+        for (metric, delta), part in planted.groupby(["metric", "delta"], sort=False):
+            row = (
+                _top_rows(edges, part, self.recovery)[0]
+                if metric == "top_k"
+                else _composition_row(edges, part, self.recovery, self.composition, self.seed)
+            )
+            seen = bool(row.p_raw < DETECTED_BELOW and (metric == "top_k" or row.effect_size > 0))
+            rows.append(
+                {
+                    "edges": edges, "test": row.name, "delta": delta, "statistic": row.effect_size, "ci_low": np.nan,
+                    "ci_high": np.nan, "p_value": row.p_raw, "detected": seen,
+                }
+            )  # fmt: skip
+        return pd.DataFrame(rows, columns=list(DETECTION))
 
 
 def _top_rows(edges: str, curve: pd.DataFrame, recovery: Recovery) -> list[Row]:
@@ -109,13 +163,11 @@ def _sign_row(edges: str, moved: pd.DataFrame, recovery: Recovery) -> Row:
     )  # fmt: skip
 
 
-def _composition_row(
-    edges: str, curve: pd.DataFrame, recovery: Recovery, composition: Composition, rng: np.random.Generator
-) -> Row:
+def _composition_row(edges: str, part: pd.DataFrame, recovery: Recovery, composition: Composition, seed: int) -> Row:
     """Spearman's correlation of AUROC with the number of cells, or of types; p by permutation over runs and points."""
     from scipy.stats import rankdata
 
-    part = curve[(curve["metric"] == "auroc") & curve["value"].notna()]
+    rng = child(seed, "scaling_curve", "permutation")
     column = "n_cells" if composition == "fixed" else "entropy"
     x, y = part[column].to_numpy(dtype=float), part["value"].to_numpy(dtype=float)
     status = recovery.status

@@ -116,7 +116,8 @@ class StoredStates:
         layer = None if self.params.get("lognormalized_on_reading") else layer
         return make_measure(
             self.adata, asked, self.cells if cells is None else cells, self.genes, None, model=model, layers=chosen,
-            layer=layer, candidates=self.params.get("candidates"), seed=int(self.params["seed"]), show=show,
+            layer=layer, min_detected=int(self.params.get("min_detected", 1)),
+            candidates=self.params.get("candidates"), seed=int(self.params["seed"]), show=show,
         )  # fmt: skip
 
     def network(self, slug: str) -> FloatArray:

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from scepsis.references._cache import load
+from scepsis.references._entries import entry_of
+from scepsis.references._frames import described
+from scepsis.references._layouts import read_gmt
+from scepsis.references._sets import pairs_of_sets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import pandas as pd
+
+
+def reactome(
+    *,
+    genes: Iterable[str] | None = None,
+    min_size: int = 2,
+    max_size: int | None = None,
+    species: Literal["human"] = "human",
+    memory_limit: int | None = None,
+    cache_dir: str | Path | None = None,
+    offline: bool = False,
+) -> pd.DataFrame:
+    """
+    Pairs of genes that share a pathway of Reactome :cite:p:`milacic2024`.
+
+    Pairs have no direction: tools take them with ``universe="unordered"``. Pathways contain each other, so a pair that
+    shares a small one shares all above it, up to some with two thousand genes; `max_size` leaves those out.
+
+    Parameters
+    ----------
+    genes
+        Genes to pair, for example ``adata.var_names``; None pairs all. Without them there are millions of pairs.
+    min_size
+        Genes (of the whole set) that a set must have.
+    max_size
+        Genes that it may have; a few large sets make most of the pairs.
+    species
+        Species of the genes; there is a human version only.
+    memory_limit
+        Bytes that pairs may take; None is a quarter of the machine.
+    cache_dir
+        Folder of downloaded files. None takes the environment variable ``SCEPSIS_REFERENCES``, else the user's cache.
+    offline
+        Never download: a file that is not in the folder raises, saying where to put it. The environment variable
+        ``SCEPSIS_OFFLINE=1`` does the same.
+
+    Returns
+    -------
+    Frame of unordered pairs, each once, with the columns ``source`` and ``target`` (categorical, in alphabetical
+    order), ``weight`` (1), ``n_sets`` (that hold both) and ``directed`` (False).
+
+    ``frame.attrs["reference"]`` holds ``name, species, version, licence, url, date, sha256, checksum`` (``verified``:
+    the bytes that this version was tested with; ``recorded``: those of the first download) and numbers of rows and
+    pairs.
+
+    Raises
+    ------
+    FileNotFoundError
+        The file is not there and cannot be had; the message names it, its address and its place.
+    ValueError
+        The file in the folder is not the one that was downloaded, or cannot be read; no set of that size holds two of
+        `genes`.
+    MemoryError
+        There are too many pairs.
+
+    Notes
+    -----
+    The address serves the current release; ``frame.attrs["reference"]["date"]`` says when it was downloaded. Licence:
+    CC0.
+
+    Examples
+    --------
+    >>> import scepsis as sps
+    >>> sps.references.reactome(cache_dir="an_empty_folder", offline=True)
+    Traceback (most recent call last):
+    FileNotFoundError: an_empty_folder/ReactomePathways.gmt.zip is not there, and downloads are switched off ...
+    """
+    entry = entry_of("reactome", species)
+    sets, origin = load(entry, read_gmt, cache_dir=cache_dir, offline=offline)
+    return pairs_of_sets(
+        sets, described(entry, origin), genes=genes, min_size=min_size, max_size=max_size, memory_limit=memory_limit
+    )

@@ -1,0 +1,84 @@
+"""How many listed pairs are among the strongest, against chance and against genes with other names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scepsis._core._types import BoolArray, IntArray
+    from scepsis.stats._pair_space import PairSpace
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Listed pairs among the first ones of a ranking."""
+
+    top: int
+    hits: int
+    expected: float
+    #: Of being listed, among the first against all others; NaN where it is 0/0.
+    odds_ratio: float
+    #: Fisher's exact test, one-sided each: at least, and at most, as many.
+    p_greater: float
+    p_less: float
+    #: The same against pairs of genes with permuted names.
+    p_genes_greater: float = np.nan
+    p_genes_less: float = np.nan
+
+
+def fisher_overlap(top: int, hits: int, n_pos: int, n: int) -> Overlap:
+    """Fisher's exact test of `hits` listed pairs among `top` out of n, of which `n_pos` are listed."""
+    from scipy.stats import hypergeom
+
+    others = top - hits, n_pos - hits, n - n_pos - top + hits
+    numerator, denominator = hits * others[2], others[0] * others[1]
+    odds = numerator / denominator if denominator else np.inf if numerator else np.nan
+    greater = float(hypergeom.sf(hits - 1, n, n_pos, top))
+    less = float(hypergeom.cdf(hits, n, n_pos, top))
+    return Overlap(top, hits, top * n_pos / n if n else np.nan, odds, min(greater, 1.0), min(less, 1.0))
+
+
+def permuted_hits(
+    listed: BoolArray, space: PairSpace, tops: list[IntArray], n_null: int, rng: np.random.Generator
+) -> IntArray:
+    """
+    Listed pairs among the pairs of every top when genes change places, permutations x tops.
+
+    Genes that are in any pair are permuted among themselves: both places alike where pairs have no direction, else
+    rows among rows and columns among columns. `listed` is rows x columns, symmetric where pairs have no direction.
+    """
+    rows, columns = space.took_part
+    first = np.flatnonzero(rows | columns) if space.dyadic else np.flatnonzero(rows)
+    second = np.flatnonzero(columns)
+    pairs = np.concatenate(tops) if tops else np.arange(0)
+    ends = np.cumsum([len(top) for top in tops], dtype=np.int64)
+    row, column = space.row[pairs], space.column[pairs]
+    hits = np.zeros((n_null, len(tops)), dtype=np.int64)
+    of_row, of_column = np.arange(space.shape[0]), np.arange(space.shape[1])
+    for draw in range(n_null):
+        of_row[first] = rng.permutation(first)
+        if not space.dyadic:
+            of_column[second] = rng.permutation(second)
+        _count(listed, of_row[row], of_row[column] if space.dyadic else of_column[column], ends, hits[draw])
+    return hits
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(
+    listed: NDArray[np.bool_],
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    hits: NDArray[np.int64],
+) -> None:
+    pair = 0
+    for top in range(len(ends)):
+        while pair < ends[top]:
+            hits[top] += listed[row[pair], column[pair]]
+            pair += 1

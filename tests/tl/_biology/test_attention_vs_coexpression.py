@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
+
+import scepsis as sps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def run(adata: ad.AnnData, references: Any = None, **more: Any) -> dict[str, Any]:
+    options = {"edges": "attention_L0", "n_null": 99, "show_progress_bar": False}
+    assert sps.tl.attention_vs_coexpression(adata, references, **(options | more)) is None
+    return adata.uns[more.get("key_added", "attention_vs_coexpression")]
+
+
+@pytest.mark.parametrize("universe", ["unordered", "all_pairs"])
+def test_numbers_are_those_of_other_libraries(make_layers: Callable[..., Any], universe: str) -> None:
+    adata, references = make_layers(along=1.0)
+    summary = run(adata, {"net": references["regulation"]}, universe=universe, n_null=5)["summary"]
+    n = adata.n_vars
+    edges, spearman = (adata.varp[key].astype(np.float64) for key in ("attention_L0", "spearman"))
+    listed = adata.varp["regulation"] != 0
+    mean = adata.var["mean"].to_numpy(dtype=np.float64)
+    valid = ~np.eye(n, dtype=bool)
+    if universe == "unordered":
+        edges, listed, valid = (edges + edges.T) / 2, listed | listed.T, np.triu(valid, 1)
+    known = valid & ~np.isnan(edges)
+    rows = summary.set_index("against")
+    for name, other in (
+        ("spearman", np.abs(spearman)), ("spearman_signed", spearman), ("mean_product", np.outer(mean, mean)),
+        ("mean_sum", mean[:, None] + mean), ("net", listed.astype(float)),
+    ):  # fmt: skip
+        assert rows.loc[name, "rho"] == pytest.approx(spearmanr(edges[known], other[known]).statistic, abs=1e-9)
+        assert rows.loc[name, "r2"] == pytest.approx(np.corrcoef(edges[known], other[known])[0, 1] ** 2, rel=1e-6)
+    assert rows.loc["net", "auroc"] == pytest.approx(roc_auc_score(listed[known], edges[known]))
+    assert rows.loc["net", "n_pos"] == listed[known].sum()
+    best = spearmanr(listed[known], listed[known] + 1e-6 * np.arange(known.sum())).statistic
+    assert rows.loc["net", "rho_max"] == pytest.approx(best, abs=1e-6)
+
+
+def test_edges_that_follow_co_expression_are_found_and_noise_is_not(make_layers: Callable[..., Any]) -> None:
+    adata, references = make_layers(signal=0, confound=0, along=8)
+    found = run(adata, {"net": references["regulation"]})["summary"].set_index("against")
+    assert found.loc["spearman", "rho"] > 0.2
+    assert found.loc["spearman", "p_value"] == pytest.approx(0.01)
+    p = []
+    for seed in range(5):
+        adata, references = make_layers(signal=0, confound=0, seed=seed)
+        p.extend(run(adata, {"net": references["regulation"]})["summary"]["p_value"])
+    assert np.mean(np.array(p) < 0.05) < 0.2
+    row = sps.get.tests(adata).query("analysis == 'A29'").set_index("name")
+    assert row["is_primary"].to_dict() == {"spearman": True, "mean_product": False, "net": False}
+
+
+def test_a_gene_level_confound_looks_like_expression(make_layers: Callable[..., Any]) -> None:
+    adata, _ = make_layers(signal=0, confound=1.0)
+    found = run(adata)["summary"].set_index("against")
+    assert found.loc["mean_product", "rho"] > 0.5
+    assert found["rho"].idxmax() in {"mean_product", "mean_sum"}
+    bins = adata.uns["attention_vs_coexpression"]["bins"]
+    assert len(bins) == 20
+    assert bins["n"].sum() == adata.n_vars * (adata.n_vars - 1) // 2
+    assert bins["coexpression"].is_monotonic_increasing
+
+
+def test_degenerate_edges_have_a_status_and_wrong_input_is_told(
+    make_layers: Callable[..., Any], untouched: Callable[..., Any], roundtrips: Callable[..., Any]
+) -> None:
+    adata, references = make_layers()
+    adata.varp["attention_L0"][:] = 1
+    everything = {"all": {"one": list(adata.var_names)}, "none": references["regulation"].head(1)}
+    adata.varp["attention_L0"][:, adata.var_names.get_loc(everything["none"]["target"].iloc[0])] = np.nan
+    result = run(adata, everything)
+    assert result["summary"].set_index("against")["status"].to_dict() == {
+        "spearman": "constant_score", "spearman_signed": "constant_score", "mean_product": "constant_score",
+        "mean_sum": "constant_score", "all": "no_negatives", "none": "no_positives",
+    }  # fmt: skip
+    assert result["summary"]["p_value"].isna().all()
+    for back in roundtrips(ad.AnnData(np.zeros((1, 1)), uns={"attention_vs_coexpression": result})):
+        frame = back.uns["attention_vs_coexpression"]["summary"]
+        pd.testing.assert_frame_equal(frame, result["summary"], check_dtype=False)
+    for more, error, words in (
+        ({"universe": "regulators"}, ValueError, "universe"),
+        ({"references": references["regulation"]}, TypeError, "must be a dict from names"),
+        ({"versus": "pearson"}, KeyError, "pearson"),
+        ({"n_null": 1}, ValueError, "n_null"),
+    ):
+        with untouched(adata), pytest.raises(error, match=words):
+            run(adata, **more)

@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import scepsis as sps
+from scepsis.models import Intervention
+from scepsis.tl._causes._ablation_run import order_of
+
+if TYPE_CHECKING:
+    import anndata as ad
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+PLANTED = (4, 7)
+QUIET: dict[str, Any] = {"show_progress_bar": False, "n_cells": 6, "n_fidelity": 4}
+
+
+#: Ranked once for all tests of this file.
+RANKED: list[ad.AnnData] = []
+
+
+@pytest.fixture
+def ready(planted_screen: ad.AnnData, planted_model: Any, planted_network: pd.DataFrame) -> ad.AnnData:
+    if not RANKED:
+        sps.tl.rank_heads(planted_screen, planted_model, reference=planted_network, show_progress_bar=False)
+        RANKED.append(planted_screen)
+    return RANKED[0].copy()
+
+
+def results(adata: ad.AnnData, key: str = "head_ablation") -> pd.DataFrame:
+    return adata.uns[key]["results"].set_index(["condition", "readout"])
+
+
+@pytest.mark.parametrize(("head", "matters"), [(PLANTED, True), ((2, 3), False)])
+def test_planted_head_drops_and_another_does_not(
+    ready: ad.AnnData, planted_model: Any, head: tuple[int, int], matters: bool
+) -> None:
+    """Against all 143 other single heads."""
+    sps.tl.ablate_heads(
+        ready, planted_model, conditions={"one": Intervention.zero_heads([head])}, match=(), n_random=143,
+        n_exceed=1000, **QUIET | {"n_cells": 2, "n_fidelity": 2},
+    )  # fmt: skip
+    row = results(ready).loc[("one", "attention_L11")]
+    assert row["auroc_before"] > 0.99
+    assert row["n_null"] == row["n_possible"] == 143
+    assert row["p_random_floor"] == 1 / 144
+    if matters:
+        assert row["auroc"] < 0.65
+        assert row["p_random"] <= 0.01
+        assert row["p_value"] < 0.01
+        assert row["is_evidence"]
+    else:
+        assert row["difference"] > -0.01
+        assert row["p_random"] > 0.05
+        assert row["equivalence"] == "equivalent"
+
+
+def test_sequential_test_stops_early_where_nothing_is_to_be_seen(ready: ad.AnnData, planted_model: Any) -> None:
+    ask: dict[str, Any] = {"match": (), "n_random": 143} | QUIET
+    sps.tl.ablate_heads(ready, planted_model, conditions={"one": Intervention.zero_heads([(2, 3)])}, **ask)
+    assert results(ready).loc[("one", "attention_L11"), "n_null"] < 60
+    assert ready.uns["head_ablation"]["params"]["n_random_run"] < 70
+
+
+def test_auroc_is_that_of_edges_of_the_changed_model(ready: ad.AnnData, planted_model: Any) -> None:
+    """Against extraction, scored by another tool, from the heads that are left alone."""
+    taken = Intervention.zero_heads([PLANTED, (11, 0)])
+    sps.tl.ablate_heads(ready, planted_model, conditions={"both": taken}, n_random=1, **QUIET | {"n_cells": 40})
+    heads = [(11, head) for head in range(1, 12)]
+    sps.tl.attention_edges(ready, planted_model, heads=heads, key_added="before", show_progress_bar=False)
+    with planted_model.intervene(taken):
+        sps.tl.attention_edges(ready, planted_model, heads=heads, key_added="after", show_progress_bar=False)
+    sps.tl.perturbation_auroc(ready, edges=["before", "after"], baselines=(), n_boot=5)
+    told = ready.uns["perturbation_auroc"]["summary"].set_index("predictor")["auroc"]
+    row = results(ready).loc[("both", "attention_L11")]
+    assert row["auroc_before"] == pytest.approx(told["before"], abs=1e-6)
+    assert row["auroc"] == pytest.approx(told["after"], abs=1e-6)
+    assert row["difference"] == pytest.approx(told["after"] - told["before"], abs=1e-6)
+    contrast = ready.uns["perturbation_auroc"]["contrasts"].query("edges == 'after' and versus == 'before'").iloc[0]
+    assert row["p_value"] == pytest.approx(contrast["p_value"], rel=1e-6)
+    assert row["ci_low"] == pytest.approx(contrast["twoway_low"], abs=1e-6)
+
+
+def test_what_cannot_reach_is_exactly_nothing_and_tested_nowhere(ready: ad.AnnData, planted_model: Any) -> None:
+    above = {
+        "head at it": Intervention.zero_heads([(6, 2)]),
+        "its mlp": Intervention.zero_mlps([6]),
+        "above": Intervention.zero_heads([(9, 1)]) | Intervention.zero_mlps([8]),
+        "uniform at it": Intervention.uniform_heads([(6, 3)]),
+        "below": Intervention.zero_heads([(5, 1)]),
+    }
+    sps.tl.ablate_heads(ready, planted_model, conditions=above, readouts=[6, "last"], n_random=2, **QUIET)
+    found = results(ready)
+    at_6 = found.xs("attention_L6", level="readout")
+    assert at_6["reachable"].to_dict() == {
+        "head at it": "no", "its mlp": "no", "above": "no", "uniform at it": "direct_only", "below": "yes"
+    }  # fmt: skip
+    unreached = at_6.drop(index="below")
+    assert (unreached["difference"] == 0).all(), "bit for bit"
+    assert (unreached["status"] == "structurally_null").all()
+    assert unreached["p_value"].isna().all()
+    assert not unreached["is_evidence"].any()
+    per = ready.uns["head_ablation"]["per_perturbation"]
+    same = per[(per["readout"] == "attention_L6") & (per["condition"] != "below")]
+    assert (same["auroc"] == same["auroc_before"]).all()
+    changed = per[(per["readout"] == "attention_L6") & (per["condition"] == "below")]
+    assert (changed["auroc"] != changed["auroc_before"]).any()
+    assert (found.xs("attention_L11", level="readout")["reachable"] == "yes").all()
+    tests = ready.uns["tests"]
+    barred = tests[tests["status"] == "structurally_null"]
+    assert len(barred) == 4
+    assert barred["p_raw"].isna().all()
+    sps.tl.correct_tests(ready)
+    assert ready.uns["tests"].loc[barred.index, "p_bh"].isna().all()
+
+
+def test_a_readout_below_everything_runs_and_is_said(ready: ad.AnnData, planted_model: Any) -> None:
+    with pytest.warns(UserWarning, match="Nothing that is done reaches the readout 'attention_L2'"):
+        sps.tl.ablate_heads(
+            ready, planted_model, conditions={"high": Intervention.zero_heads([(9, 1)])}, readouts=2, **QUIET
+        )
+    assert results(ready)["status"].tolist() == ["structurally_null"]
+    assert ready.uns["head_ablation"]["null"].empty
+
+
+def test_fidelity_tells_what_was_moved(ready: ad.AnnData, planted_model: Any) -> None:
+    given = {"planted": Intervention.zero_heads([PLANTED]), "noise": Intervention.zero_heads([(2, 3)])}
+    sps.tl.ablate_heads(ready, planted_model, conditions=given, n_random=1, **QUIET)
+    found = results(ready).droplevel("readout")
+    assert found.loc["planted", "material"]
+    assert not found.loc["noise", "material"]
+    assert not found.loc["noise", "is_evidence"]
+    assert "no more than 0.02" in found.loc["noise", "reason"]
+    frame = (
+        ready.uns["head_ablation"]["fidelity"].query("condition == 'planted' and what == 'hidden'").set_index("layer")
+    )
+    assert (frame.loc[:4, "distance"] == 0).all(), "what enters the layers up to that of the head is as it was"
+    assert (frame.loc[5:, "distance"] > 0.02).all()
+    rows = ready.uns["tests"].set_index("name")
+    assert rows.loc["fidelity/planted", "effect_size"] == pytest.approx(frame["distance"].max())
+    assert rows.loc["fidelity/planted", "role"] == "descriptive"
+
+
+def test_conditions_of_the_paper(
+    ready: ad.AnnData, planted_model: Any, planted_network: pd.DataFrame, roundtrips: Any
+) -> None:
+    # without the last layer, whose heads all show the edges, and which nothing is read above of
+    network, below = planted_network, range(11)
+    sps.tl.rank_heads(ready, planted_model, reference=network, layers=below, show_progress_bar=False)
+    sps.tl.ablate_heads(ready, planted_model, layer=6, n_random=4, n_exceed=2, **QUIET | {"n_cells": 3})
+    result = ready.uns["head_ablation"]
+    found = result["results"]
+    names = set(found["condition"])
+    assert {"top_5", "random_5a", "random_5b", "random_5c", "entropy_5"} <= names
+    assert {"top_10", "top_20", "top_50", "composite_5", "composite_10", "bottom_5", "bottom_10"} <= names
+    assert {"random_10", "random_20", "random_50", "layer_5", "mlp_8", "mlp_6-8", "mlp_1", "mlp_5"} <= names
+    assert {"uniform_top_5", "uniform_top_10", "uniform_random_10"} <= names
+    assert "top_4" not in names, "three doses fit"
+    assert set(found["readout"]) == {"attention_L11", "attention_L6"}
+    heads = ready.uns["head_ranking"]["heads"]
+    top = heads[heads["rank_reference"] <= 5]
+    wanted = {f"L{layer}H{head}" for layer, head in top[["layer", "head"]].to_numpy()}
+    listed = found.set_index(["condition", "readout"])["heads"]
+    assert set(listed.loc[("top_5", "attention_L11")].split(";")) == wanted
+    for name in ("random_5a", "random_5b", "entropy_5"):
+        assert not set(listed.loc[(name, "attention_L11")].split(";")) & wanted
+    at_6 = found[found["readout"] == "attention_L6"].set_index("condition")
+    assert at_6.loc[["mlp_8", "mlp_6-8"], "status"].tolist() == ["structurally_null"] * 2, "as in the paper"
+    tests = ready.uns["tests"].set_index("name")
+    assert tests.loc["top_5/attention_L11", ["analysis", "is_primary"]].tolist() == ["A12", True]
+    assert tests.loc["composite_5/attention_L11", "role"] == "descriptive"
+    assert tests.loc["top_5/attention_L11/vs_random", "analysis"] == "A12"
+    assert tests.loc["dose/top/attention_L11", "analysis"] == "A13"
+    assert tests[tests["is_primary"]]["analysis"].is_unique
+    assert result["doses"].set_index(["family", "readout"]).loc[("top", "attention_L11"), "doses"] == "0;5;10;20;50"
+    assert set(result["detection"]["delta"]) == {0.25, 0.5, 1.0, 2.0}
+    for back in roundtrips(ready):
+        pd.testing.assert_frame_equal(back.uns["head_ablation"]["results"], found, check_dtype=False)
+
+
+def test_same_seed_same_result_for_any_batch_size(ready: ad.AnnData, planted_model: Any) -> None:
+    ask: dict[str, Any] = {"conditions": ["top_5", "uniform_random_5", "mlp_3"], "n_random": 6} | QUIET
+    # the last has room for the sums of one intervention at a time
+    for key, size, room in (("one", None, None), ("two", 1, None), ("three", None, 100_000)):
+        sps.tl.ablate_heads(ready, planted_model, batch_size=size, memory_limit=room, key_added=key, **ask)
+    one, two, three = (ready.uns[key]["results"].drop(columns="hidden_max") for key in ("one", "two", "three"))
+    pd.testing.assert_frame_equal(one, three)
+    pd.testing.assert_frame_equal(one, two, rtol=1e-3, atol=1e-4)
+
+
+def test_a_pilot_says_how_many_cells(ready: ad.AnnData, planted_model: Any) -> None:
+    quiet = {name: value for name, value in QUIET.items() if name != "n_cells"}
+    sps.tl.ablate_heads(ready, planted_model, conditions=["top_5"], n_random=1, **quiet)
+    params = ready.uns["head_ablation"]["params"]
+    assert params["pilot_cells"] == params["n_cells_run"] == 40, "all of them"
+    assert params["pilot_error"] >= 0
+
+
+def test_small_model_gets_doses_that_fit(screen: ad.AnnData, small_model: Any, planted_network: pd.DataFrame) -> None:
+    sps.pp.select_cells(screen)
+    sps.tl.perturbation_effects(screen, min_cells=30, n_null_splits=1, show_progress_bar=False)
+    sps.tl.rank_heads(screen, small_model, reference=planted_network, show_progress_bar=False)
+    sps.tl.ablate_heads(screen, small_model, min_units=2, n_random=5, **QUIET)
+    found = results(screen).droplevel("readout")
+    assert (found.loc[["top_10", "random_50", "mlp_4", "mlp_readout-5"], "status"] == "not_applicable").all()
+    assert "more than half of the 12" in found.loc["top_10", "reason"]
+    assert (found.loc[["top_1", "top_2", "top_4", "top_5"], "status"] != "not_applicable").all()
+    assert screen.uns["head_ablation"]["params"]["primary"] == "top_5"
+    # three perturbations can be scored, and are too few for tests by default
+    sps.tl.ablate_heads(screen, small_model, conditions=["top_2"], n_random=2, **QUIET)
+    row = results(screen).iloc[0]
+    assert row["status"] == "too_few_units"
+    assert np.isfinite(row["difference"])
+    assert np.isnan(row["p_value"])
+
+
+def test_counterfactuals_are_those_of_the_tool_and_feel_everything(ready: ad.AnnData, planted_model: Any) -> None:
+    given = {"planted": Intervention.zero_heads([PLANTED]), "last": Intervention.zero_mlps([11])}
+    ask: dict[str, Any] = {"n_cells": 4, "n_insilico": 4, "n_random": 1, "n_fidelity": 2, "show_progress_bar": False}
+    sps.tl.ablate_heads(
+        ready, planted_model, conditions=given, readouts=["last", "insilico", "logits"], primary="planted", **ask
+    )
+    found = results(ready)
+    assert set(found.xs("last", level="condition")["status"]) == {"structurally_null", "not_applied"}, (
+        "its MLPs add nothing"
+    )
+    assert (found.xs("insilico", level="readout")["reachable"] == "yes").all()
+    assert found.loc[("planted", "insilico"), "n_null"] == 0
+    assert np.isfinite(found.loc[("planted", "logits"), "auroc_before"])
+    counted = ready.uns["head_ablation"]["params"]["n_insilico"]
+    assert counted == 4
+    # the same cells, by the tool
+    order = order_of(np.arange(ready.n_obs), 0)[:4]
+    mask = np.isin(np.arange(ready.n_obs), order)
+    sources = [f"G{index}" for index in range(16)]
+    for key, intervention in (("before", None), ("after", given["planted"])):
+        with nullcontext() if intervention is None else planted_model.intervene(intervention):
+            sps.tl.insilico_perturbation(
+                ready, planted_model, sources=sources, mask_obs=mask, key_added=key, show_progress_bar=False
+            )
+    sps.tl.perturbation_auroc(ready, edges=["before", "after"], baselines=(), n_boot=5)
+    told = ready.uns["perturbation_auroc"]["summary"].set_index("predictor")["auroc"]
+    row = found.loc[("planted", "insilico")]
+    assert row["auroc_before"] == pytest.approx(told["before"], abs=1e-6)
+    assert row["auroc"] == pytest.approx(told["after"], abs=1e-6)
+
+
+def test_bad_input(ready: ad.AnnData, planted_model: Any, untouched: Any) -> None:
+    def fails(error: type[Exception], told: str, **given: Any) -> None:
+        with untouched(ready), pytest.raises(error, match=told):
+            sps.tl.ablate_heads(ready, planted_model, **QUIET | given)
+
+    fails(ValueError, r"no head \(0, 12\)", conditions={"x": Intervention.zero_heads([(0, 12)])})
+    fails(ValueError, "no layer 12", conditions={"x": Intervention.zero_mlps([12])})
+    fails(ValueError, "layers 0 to 11", conditions=["mlp_12"])
+    fails(ValueError, "more than half of the 144", conditions=["top_73"])
+    every = Intervention.zero_heads([(layer, head) for layer in range(12) for head in range(12)])
+    fails(ValueError, "every head", conditions={"all": every})
+    fails(ValueError, "more than once", conditions=["top_5", "top_5"])
+    fails(ValueError, "A name is 'top_5'", conditions=["best_5"])
+    fails(TypeError, "not to int", conditions={"x": 3})
+    fails(ValueError, "`conditions` is empty", conditions=[])
+    fails(ValueError, "`readouts` takes", conditions=["top_5"], readouts=[12])
+    fails(ValueError, "needs a layer", conditions=["top_5"], readouts="frozen")
+    fails(ValueError, "`layer` asks for 12", conditions=["top_5"], layer=12)
+    fails(ValueError, "more than the 40 cells", conditions=["top_5"], n_cells=41)
+    fails(ValueError, "`primary` names", conditions=["top_5", "mlp_3"], primary="mlp_3")
+    fails(KeyError, r"tl\.rank_heads", ranking="other")
+    fails(ValueError, "`match` takes", match=["depth"])
+    fails(MemoryError, "fewer `readouts`", conditions=["top_5"], memory_limit=10)
+    planted_model.network.train()
+    fails(ValueError, "training mode", conditions=["top_5"])
+    planted_model.network.eval()
+    ready.uns["head_ranking"]["params"]["model_fingerprint"] = "other"
+    fails(ValueError, "not those of", conditions=["top_5"])
+
+
+def test_cells_that_were_ranked_on_must_be_there(ready: ad.AnnData, planted_model: Any) -> None:
+    fewer = ready[:30].copy()
+    with pytest.raises(ValueError, match="made from other cells"):
+        sps.tl.ablate_heads(fewer, planted_model, **QUIET)
