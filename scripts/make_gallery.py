@@ -35,7 +35,7 @@ HEAD = """\
 
 Every plot, drawn by the example of its own page on the simulated screen that ships with the package. The examples are
 kept small, so that they run in seconds: their pictures show what a plot looks like, not what a good study finds.
-The [tutorials](tutorials/01_audit_a_model.ipynb) have them in their places.
+The tutorials, {doc}`tutorials/01_audit_a_model` first, have them in their places.
 """
 
 

@@ -152,3 +152,12 @@ def test_slots_of_an_earlier_run(screen: ad.AnnData) -> None:
     assert found["varp"] == ["k", "k_L1", "k_n_cells", "k_L1_n_cells"]
     assert found["obs"] == ["k_cells", "k_strata"]
     assert superseded(screen, "absent")["varp"] == ["absent", "absent_n_cells"]
+
+
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_matrix], ids=["dense", "sparse"])
+def test_edges_that_were_never_evaluated_have_one_gene_and_no_pair(make: Callable[..., object]) -> None:
+    matrix = np.full((5, 5), np.nan, dtype=np.float32) if make is np.asarray else np.zeros((5, 5), dtype=np.float32)
+    values, genes = unpack(make(matrix))
+    assert genes.tolist() == [0]
+    assert values.shape == (1, 1)
+    assert np.isnan(values).all()

@@ -2,18 +2,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 
 from scepsis._core._analyses import ANALYSES
-from scepsis._core._registry import COLUMNS, CORRECTED, DTYPES, Evidence, Row, params_hash, read_tests, updated_tests
+from scepsis._core._registry import (
+    COLUMNS,
+    CORRECTED,
+    DTYPES,
+    Evidence,
+    Row,
+    params_hash,
+    read_tests,
+    updated_tests,
+    updated_tests_of,
+)
 from scepsis._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    import anndata as ad
 
 RECORD = {"layer_rule": "single", "cells_hash": "c", "genes_hash": "g"}
 
@@ -186,3 +195,16 @@ def test_every_analysis_can_be_entered(screen: ad.AnnData) -> None:
     assert frame["analysis"].tolist() == list(ANALYSES)
     with pytest.raises(KeyError, match="A99"):
         updated_tests(screen, [row(analysis="A99")], evidence())
+
+
+def test_parts_on_several_references_enter_as_if_one_after_the_other() -> None:
+    """One call with two parts leaves what two calls leave."""
+    row = Row(analysis="A25", name="trend", hypothesis="h", test_type="t", role="confirmatory", edges="attention")
+    parts = [([row], Evidence(key="k", params={"n": 1}, reference=name)) for name in ("one", "two")]
+    together, apart = ad.AnnData(np.zeros((1, 1))), ad.AnnData(np.zeros((1, 1)))
+    for _ in range(2):
+        together.uns |= updated_tests_of(together, parts)
+        for rows, evidence in parts:
+            apart.uns |= updated_tests(apart, rows, evidence)
+    pd.testing.assert_frame_equal(together.uns["tests"], apart.uns["tests"])
+    assert together.uns["tests"]["n_runs"].tolist() == [2, 2]

@@ -23,7 +23,8 @@ def _entry(**changes: Any) -> dict[str, Any]:
         "status": "structurally_null",
     }  # fmt: skip
     absent = unreached | {"condition": "top_50", "status": "not_applicable", "reachable": ""}
-    table = pd.DataFrame([row, unreached, absent]).astype({"is_evidence": "boolean"})
+    again = absent | {"readout": "attention_L3"}  # one condition, whichever readout
+    table = pd.DataFrame([row, unreached, absent, again]).astype({"is_evidence": "boolean"})
     doses = pd.DataFrame(
         [{"family": "top", "readout": "attention_L5", "doses": "0;1;5", "p_value": 0.01, "slope": -0.02}]
     )

@@ -56,13 +56,14 @@ def test_sections_hold_the_numbers_and_say_what_they_mean(planted: ad.AnnData) -
     assert "none ranks the pairs of reference no better than all cells together, nor is it shown to beat" in told
     splits = planted.uns["cssi_split_half"]["splits"]
     assert f"differs from all cells together by {splits['gain'].mean():+.3f} in AUROC" in told
+    assert f"{splits['held_out'].mean():.3f}, and {splits['auroc_first'].mean():.3f} on the cells" in told
     assert "(no test: too few units)" in told  # of five regulators
     calls = planted.uns["cssi_split_half"]["edges"]
     share = calls["n_found_again"].sum() / calls["n_called"].sum()
     assert f"{100 * share:.3g} % are found again" in told
     assert "1 number of states could not be reached" in told
     changes = planted.uns["scaling_curve"]["changes"].query("metric == 'auroc'").iloc[0]
-    assert f"auroc 100 300 {changes['mean_change']:+.3f}".replace("-", "−") in found["More cells"]
+    assert f"AUROC 100 300 {changes['mean_change']:+.3f}".replace("-", "−") in found["More cells"]
     assert "Left out for want of cells: 5000 cells." in found["More cells"]
 
 
@@ -70,6 +71,7 @@ def test_sections_hold_the_numbers_and_say_what_they_mean(planted: ad.AnnData) -
     ("changes", "said"),
     [
         ({"gain": -0.1}, "but not than all cells together"),
+        ({"n_null": 19, "p_value": 0.05}, "of which too few were drawn"),
         ({"p_value": 0.3}, "so that the gain is not shown to come from states"),
         ({"p_value": 0.3, "gain": -0.1}, "no better than all cells together, nor is it shown"),
     ],

@@ -64,6 +64,31 @@ def test_structured_design() -> None:
     assert slope == pytest.approx(0.7, abs=0.1)
 
 
+def test_design_of_the_split_halves() -> None:
+    adata = sps.datasets.simulate_cssi(design="held_out", n_states=4, cells_per_state=20_000, rng=0)
+    network = adata.uns["simulate_cssi"]["network"]
+    assert (adata.n_vars, len(network)) == (50, 20)
+    assert network["state"].value_counts().to_dict() == {f"state{number}": 5 for number in range(1, 5)}
+    values = adata.to_df()
+    single = [row for row in network.itertuples() if (network["target"] == row.target).sum() == 1]
+    assert single
+    for row in single:
+        for state in adata.obs["cell_state"].cat.categories:
+            cells = (adata.obs["cell_state"] == state).to_numpy()
+            found = np.corrcoef(values.loc[cells, row.source], values.loc[cells, row.target])[0, 1]
+            assert found == pytest.approx(0.4 / np.sqrt(0.41) if row.state == state else 0.0, abs=0.03)
+            assert values.loc[cells, row.target].std() == pytest.approx(
+                np.sqrt(0.41) if row.state == state else 0.5, rel=0.03
+            )
+
+
+def test_split_halves_stop_at_their_cap(tables: Any) -> None:
+    """Twice as many pairs are taken as there are edges: F1 is at most 2/3, which states all but reach."""
+    found = [tables.held_out(6, 100, seed) for seed in range(3)]
+    assert all(one["pooled"] < one["cssi"] <= 2 / 3 + 1e-12 for one in found)
+    assert np.mean([one["cssi"] for one in found]) > 0.6
+
+
 def test_same_seed_same_cells() -> None:
     one, other, third = (sps.datasets.simulate_cssi(rng=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one.X, other.X)
@@ -75,6 +100,7 @@ def test_wrong_numbers_are_refused() -> None:
         ({"design": "real"}, "'states', 'types'"),
         ({"n_states": 62}, "at most 61"),
         ({"n_states": 0}, "n_states"),
+        ({"design": "held_out", "n_states": 21}, "at most 20"),
         ({"cells_per_state": 1}, "cells_per_state"),
         ({"design": "types", "n_cells": 3}, "n_cells"),
     ):

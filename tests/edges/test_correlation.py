@@ -61,6 +61,17 @@ def test_a_small_spread_on_a_large_level_is_kept(method: str) -> None:
     np.testing.assert_allclose(correlation(_blocks(values, 64), method), _oracle(values, method), atol=2e-7)
 
 
+@pytest.mark.parametrize("level", [-4.0, -1.8, 2.0])
+def test_rare_genes_and_others_are_scipys(level: float) -> None:
+    """All genes seen in few cells; some; none. More cells than are made dense at a time."""
+    rng = np.random.default_rng(1)
+    factor = rng.normal(size=(4500, 1))
+    values = rng.poisson(np.exp(level + 0.5 * factor + rng.normal(0, 0.3, 20))).astype(np.float64)
+    found = correlation(_blocks(values, 1000), "spearman")
+    np.testing.assert_allclose(found, _oracle(values, "spearman"), atol=1e-7)
+    np.testing.assert_array_equal(found, found.T)
+
+
 def test_one_cell_gives_nothing() -> None:
     assert np.isnan(correlation([sparse.csr_matrix(np.ones((1, 3)))], "spearman")).all()
 

@@ -17,6 +17,8 @@ import scepsis as sps
 from scepsis.models import Intervention, Seams, Tokens
 from scepsis.models._intervene import active_interventions
 from scepsis.models._proof import prove
+from scepsis.models._reference import Carried, portable
+from scepsis.models._reference import Reference as PortableReference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -226,7 +228,9 @@ def test_a_model_keeps_its_interventions_on_the_way_to_another_process(any_famil
     if any_family.family == "set_transformer":
         pytest.skip("classes that a page defines cannot be pickled")
     batch = make_batch(any_family, 9, 4)
+    assert isinstance(portable(any_family), PortableReference)
     with any_family.intervene(UNION):
+        assert isinstance(portable(any_family), Carried), "not loaded anew, as it was"
         here, sent = run(any_family, batch), pickle.loads(pickle.dumps(any_family))
     assert all(map(torch.equal, run(sent, batch), here))
     assert differs(run(any_family, batch), here)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import scepsis as sps
+from scepsis._core._references import _kind
 
 
 def _loop(sets: dict[str, list[str]], genes: set[str] | None, low: int, high: float) -> dict[tuple[str, str], int]:
@@ -66,3 +67,10 @@ def test_too_many_pairs_are_refused_before_they_are_made() -> None:
     with pytest.raises(MemoryError, match=r"1999000 pairs of genes.*`genes=adata.var_names`"):
         sps.references.set_pairs(sets, memory_limit=10_000_000)
     assert len(sps.references.set_pairs(sets, genes=["g1", "g2", "g3"], memory_limit=10_000_000)) == 3
+
+
+def test_tools_that_judge_a_reference_by_itself_see_no_direction() -> None:
+    adata = sps.datasets.demo()
+    pairs = sps.references.set_pairs({"one": adata.var_names[:10].tolist()})
+    assert _kind(adata, pairs, None) == "undirected"
+    assert _kind(adata, pairs.drop(columns="directed"), None) == "directed"

@@ -75,6 +75,21 @@ def test_background_that_varies_between_cells() -> None:
     assert (called & ~has).sum() < 0.05 * has.sum()
 
 
+@pytest.mark.parametrize("share", [0.005, 0.05])
+def test_background_in_clumps(share: float) -> None:
+    """A few cells have two or three molecules at once, many more than a Poisson number of that mean would give."""
+    rng = np.random.default_rng(6)
+    counts = np.where(rng.random(20_000) < 0.1, rng.integers(1, 5, 20_000), 0)
+    has = rng.random(20_000) < share
+    counts[has] += np.rint(rng.lognormal(4, 0.6, has.sum())).astype(int)
+    found = _fit(counts)
+    assert np.isfinite(found.size)
+    assert found.threshold > 4
+    called = counts >= found.threshold
+    assert (called & has).sum() > 0.95 * has.sum()
+    assert (called & ~has).sum() < 0.02 * has.sum()
+
+
 def test_a_guide_that_nobody_has() -> None:
     counts = np.random.default_rng(4).poisson(0.2, 5000)
     assert (counts >= _fit(counts, min_counts=5).threshold).sum() == 0
@@ -88,11 +103,14 @@ def test_a_guide_that_nobody_has() -> None:
 
 
 def test_posterior_is_the_odds_of_both_likelihoods() -> None:
-    found = Mixture(0.5, 4.0, 0.7, 0.02, np.nan, np.nan)
+    found = Mixture(0.5, np.inf, 4.0, 0.7, 0.02, np.nan, np.nan)
     counts = np.array([1.0, 3.0, 6.0, 12.0, 50.0, 2000.0])
     with_guide = 0.02 * stats.lognorm.pdf(counts, 0.7, scale=np.exp(4.0))
     expected = with_guide / (with_guide + 0.98 * stats.poisson.pmf(counts, 0.5))
     np.testing.assert_allclose(posterior(found, counts), expected, rtol=1e-9)
+    without = stats.nbinom.pmf(counts, 1.5, 1.5 / (1.5 + 0.5))
+    expected = with_guide / (with_guide + 0.98 * without)
+    np.testing.assert_allclose(posterior(found._replace(size=1.5), counts), expected, rtol=1e-9)
 
 
 def test_guides_are_fitted_one_by_one() -> None:

@@ -206,7 +206,8 @@ def panel_of(adata: AnnData, sets: list[EdgeSet]) -> IntArray:
             panel[one.edges.genes] = True
     genes: IntArray = np.flatnonzero(panel)
     for one in sets:
-        if not np.isin(one.edges.genes, genes).any():
+        # edges of one gene have no pair, and give rows that say so
+        if len(one.edges.genes) > 1 and not np.isin(one.edges.genes, genes).any():
             msg = (
                 f"None of the {len(one.edges.genes)} genes of `{one.slot}` is among the {len(genes)} candidates "
                 f"(`adata.var[{EDGE_PANEL!r}]`, or the panel of the other edges). "

@@ -56,13 +56,17 @@ def pack(values: NDArray[Any], genes: IntArray, n_vars: int) -> Any:
 
 
 def unpack(matrix: Any, genes: IntArray | None = None) -> tuple[NDArray[Any], IntArray]:
-    """Give the matrix among `genes` (None: those with any evaluated pair), and the genes."""
+    """
+    Give the matrix among `genes`, and the genes.
+
+    None: those with any evaluated pair; where no pair was evaluated, the first alone, which has none either.
+    """
     if sparse.issparse(matrix):
         csr = sparse.csr_matrix(matrix)
         if genes is None:
             touched = np.diff(csr.indptr) > 0
             touched[csr.indices] = True
-            genes = np.flatnonzero(touched)
+            genes = _at_least_one(touched)
         position = np.full(csr.shape[0], -1)
         position[genes] = np.arange(len(genes))
         coo = csr[genes].tocoo()
@@ -73,8 +77,14 @@ def unpack(matrix: Any, genes: IntArray | None = None) -> tuple[NDArray[Any], In
     dense = np.asarray(matrix)
     if genes is None:
         evaluated = ~np.isnan(dense) if dense.dtype.kind == "f" else dense > 0
-        genes = np.flatnonzero(evaluated.any(axis=0) | evaluated.any(axis=1))
+        genes = _at_least_one(np.logical_or(evaluated.any(axis=0), evaluated.any(axis=1)))
     return (dense if len(genes) == len(dense) else dense[np.ix_(genes, genes)]), genes
+
+
+def _at_least_one(evaluated: BoolArray) -> IntArray:
+    """Positions of genes: what reads edges may take it that there are some."""
+    genes = np.flatnonzero(evaluated)
+    return genes if len(genes) else np.arange(min(1, len(evaluated)))
 
 
 def _absent(dtype: np.dtype[Any]) -> float:

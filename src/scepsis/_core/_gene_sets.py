@@ -11,7 +11,7 @@ from scipy import sparse
 
 from scepsis._core._edge_frames import SOURCE, TARGET, gene_positions, name_index
 from scepsis._core._hashing import hash_array, hash_strings
-from scepsis._core._match import VAR_NAMES, slot_of
+from scepsis._core._match import VAR_NAMES
 from scepsis._core._network import Network
 from scepsis._core._validate import listing
 
@@ -29,7 +29,7 @@ def read_gene_sets(
 
     A mapping from the name of a set to its genes, or a frame with one row for each set (``source``) and gene
     (``target``). Raises `KeyError` for missing columns, `TypeError` for something else, and `ValueError` for names of
-    another namespace or sets none of which holds two genes of `adata`.
+    another namespace. Sets none of which holds two genes of the panel list nothing.
     """
     frame = _memberships(sets, argument)
     place = VAR_NAMES if gene_symbols is None else gene_symbols
@@ -45,9 +45,6 @@ def read_gene_sets(
     members = sparse.csr_matrix((np.ones(int(inside.sum()), dtype=np.int32), (numbers[inside], columns[inside])), shape)
     members.data[:] = 1  # a gene that a set names twice is in it once
     listed = np.triu((members.T @ members).toarray() > 0, 1)
-    if not (genes >= 0).sum() > 1 or (not listed.any() and len(panel) == adata.n_vars):
-        msg = f"`{argument}` has no set with two different genes of {slot_of(place)}."
-        raise ValueError(msg)
     names = hash_strings(adata.var_names[panel])
     sizes = np.asarray(members.sum(axis=1)).ravel()
     n_listed = int(listed.sum())

@@ -74,13 +74,15 @@ def read_network(
     min_targets: int = 3,
     gene_symbols: str | None = None,
     argument: str = "reference",
+    allow_empty: bool = False,
 ) -> Network:
     """
     Clean a reference and lay it over a panel.
 
     A frame ``source, target`` with, if it has them, ``weight`` (0 lists no edge) and ``mode``. Rows that repeat a
     pair count once, a pair of a gene with itself not at all. Raises `KeyError` for missing columns and `ValueError`
-    for names of another namespace or a reference without any pair of two different genes of `adata`.
+    for names of another namespace or, unless `allow_empty`, a reference without any pair of two different genes of
+    `adata`.
     """
     require_choice(universe, get_args(Universe), argument="universe")
     require_positive(min_targets, argument="min_targets")
@@ -106,7 +108,7 @@ def read_network(
     )
     lists = np.ones(len(frame), dtype=bool) if WEIGHT not in frame else frame[WEIGHT].to_numpy() != 0
     known = lists & (source >= 0) & (target >= 0)
-    if not (known & (source != target)).any():
+    if not allow_empty and not (known & (source != target)).any():
         msg = f"`{argument}` lists no pair of two different genes of {slot_of(place)}."
         raise ValueError(msg)
     unmapped = pd.unique(pd.concat([frame[SOURCE][source < 0], frame[TARGET][target < 0]]).dropna())

@@ -13,7 +13,7 @@ from scepsis._core._edge_frames import SOURCE, TARGET
 from scepsis._core._edge_sets import gather_edges, panel_of
 from scepsis._core._gene_sets import read_gene_sets
 from scepsis._core._gene_table import gene_features, require_same_cells
-from scepsis._core._network import MODE, read_network
+from scepsis._core._network import DIRECTED, MODE, read_network
 from scepsis._core._screen_pairs import oriented
 from scepsis._core._validate import listing, require_choice, require_key
 
@@ -110,7 +110,7 @@ def read_references(
         else:
             network = read_network(
                 adata, reference, panel, universe=universe if kind == "directed" else "unordered",
-                min_targets=min_targets, gene_symbols=gene_symbols, argument=argument,
+                min_targets=min_targets, gene_symbols=gene_symbols, argument=argument, allow_empty=True,
             )  # fmt: skip
         found.append(_over(name, kind, network, valid, min_targets))
     return References(sets, found, panel, features, same)
@@ -144,18 +144,21 @@ def _kind(adata: AnnData, reference: Any, gene_symbols: str | None) -> Reference
     """
     Say what a reference is, where the caller does not.
 
-    A mapping, or a frame whose sources are no genes (but whose targets are), holds gene sets. A frame that lists most
-    of its pairs in both directions and tells no modes has no direction.
+    A mapping, or a frame whose sources are no genes (but whose targets are), holds gene sets. A column ``directed``
+    says whether pairs have a direction; without one, a frame that lists most of its pairs in both directions and tells
+    no modes has none.
     """
     if isinstance(reference, Mapping):
         return "gene_sets"
     if not {SOURCE, TARGET} <= set(reference.columns):
         return "directed"  # whose reader says what is missing
+    if DIRECTED in reference and not reference[DIRECTED].any():
+        return "undirected"
     names = adata.var_names if gene_symbols is None else pd.Index(adata.var.get(gene_symbols, adata.var_names))
     source, target = (pd.Index(reference[side].dropna().unique().astype(str)) for side in (SOURCE, TARGET))
     if not source.isin(names).any() and target.isin(names).any():
         return "gene_sets"
-    if MODE in reference:
+    if DIRECTED in reference or MODE in reference:
         return "directed"
     pairs = pd.MultiIndex.from_frame(reference[[SOURCE, TARGET]].astype(str)).unique()
     pairs = pairs[pairs.get_level_values(0) != pairs.get_level_values(1)]

@@ -33,6 +33,7 @@ PLANTED = {
     "reference_auroc": "AUROC on the reference",
     "degree_null": "AUROC above the degree-preserving null",
     "circularity": "loss of AUROC on pairs of known mode (signal in those of unknown mode)",
+    "matched_negatives": "AUROC against pairs whose genes are expressed alike",
     "select_layer": "held-out difference of the chosen layer",
     "cssi_null": "AUROC of states on the reference",
     "cssi_split_half": "held-out AUROC of states on the reference",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from scepsis._report._html import Markup
 
+METRICS = {"top_k": "F1 of the top {}", "auroc": "AUROC", "average_precision": "average precision"}
 #: Edges drawn of an aggregate.
 EDGES = 20
 
@@ -110,7 +111,9 @@ def _matched(key: str, reference: str, row: pd.Series[Any]) -> str:
     )
     better = row["p_value"] < ALPHA
     gained = row["gain"] > 0
-    if better and gained:
+    if (1 + row["n_null"]) * ALPHA <= 1:
+        found = "cannot be told from random groups of the same sizes on {}, of which too few were drawn"
+    elif better and gained:
         found = "ranks the pairs of {} better than random groups of the same sizes do, and than all cells together"
     elif better:
         found = "ranks the pairs of {} better than random groups of the same sizes do, but not than all cells together"
@@ -138,10 +141,11 @@ def _halves(adata: AnnData, key: str, entry: Mapping[str, Any]) -> list[Markup]:
     said = []
     known = splits["gain"].dropna()
     if len(known):
+        promised = decimal(splits["auroc_first"].mean())
         said.append(
             f"On cells that had no part in the choice, {params['key']} differs from all cells together by "
-            f"{signed(known.mean())} in AUROC, on average over {plural(len(known), 'split')}{_tested(adata, key)}; the "
-            f"choice itself had promised {signed(splits['optimism'].mean())} more than it kept."
+            f"{signed(known.mean())} in AUROC, on average over {plural(len(known), 'split')}{_tested(adata, key)}: "
+            f"{decimal(splits['held_out'].mean())}, and {promised} on the cells that it was chosen on."
         )
     if "edges" in entry and len(entry["edges"]) and entry["edges"]["n_called"].sum():
         calls = entry["edges"]
@@ -177,7 +181,7 @@ def _scan(adata: AnnData, key: str, entry: Mapping[str, Any]) -> list[Markup]:
     drawn = int(entry["params"]["n_null"])
     said = [
         f"Of {plural(len(known), 'number')} of states, {count(above)} do better than all cells together"
-        + (f", and {count(beyond)} better than 95 % of {plural(drawn, 'draw')} of shuffled labels." if drawn else "."),
+        + (f", and {count(beyond)} are above the 95 % quantile of shuffled labels." if drawn else "."),
         f"{plural(unreached, 'number')} of states could not be reached by any resolution." if unreached else "",
         "The best number of states is picked by the reference; it is no estimate of what that number would do.",
     ]
@@ -197,7 +201,7 @@ def _curve(adata: AnnData, key: str, entry: Mapping[str, Any]) -> list[Markup]:
     shown = changes[(changes["metric"] != "top_k") | (changes["k"] == int(params["reference_counts"]["n_listed"]))]
     rows = [
         [
-            f"F1 of the top {count(row['k'])}" if row["metric"] == "top_k" else words(row["metric"]),
+            METRICS[str(row["metric"])].format(count(row["k"])),
             count(row["from_cells"]), count(row["to_cells"]), signed(row["mean_change"]), count(row["n_up"]),
             count(row["n_down"]), count(row["n_same"]),
         ]

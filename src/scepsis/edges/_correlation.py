@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 BLOCK = 1024
 #: Cells made dense at a time.
 _BLOCK = 2048
+#: Share of the cells up to which a gene is rare: its products take only the cells in which it is seen.
+_SPARSE = 0.15
+#: Columns that are added to at a time.
+_TILE = 256
+#: Rows and columns of the pieces in which a symmetric result is written.
+_SQUARE = 64
 
 
 @dataclass
@@ -112,8 +118,7 @@ def correlation(blocks: Iterable[sparse.csr_matrix], method: Literal["spearman",
         ``"spearman"`` replaces values by average ranks first, for which all blocks are held together, sparse.
     """
     if method == "spearman":
-        columns = sparse.vstack([block.astype(np.float32) for block in blocks], format="csc")
-        blocks = [_ranked(columns).tocsr()]
+        return rank_correlation(sparse.vstack([block.astype(np.float32) for block in blocks], format="csc"))
     return PairMoments.of(blocks).correlation()
 
 
@@ -141,7 +146,117 @@ def correlations_within(
     """
     for rows in members:
         block = cells[rows]
-        yield correlation((block[start : start + BLOCK] for start in range(0, len(rows), BLOCK)), method)
+        if method == "spearman":
+            yield rank_correlation(block.astype(np.float32).tocsc())
+        else:
+            yield correlation((block[start : start + BLOCK] for start in range(0, len(rows), BLOCK)), method)
+
+
+def rank_correlation(columns: sparse.csc_matrix) -> FloatArray:
+    """
+    Spearman's correlation of all pairs of columns, float32; see :meth:`PairMoments.correlation`.
+
+    Most genes are zero in most cells. With ranks shifted so that zero has rank 0, products of genes that are seen in
+    few cells take only the cells in which they are seen; genes that are seen in many are multiplied as a dense matrix.
+    All of it in 64 bits.
+    """
+    ranked = _ranked(columns)
+    n, n_genes = ranked.shape
+    seen = np.diff(ranked.indptr)
+    mean, scale = np.zeros(n_genes), np.zeros(n_genes)
+    _moments(ranked.indptr, ranked.data, n, mean, scale)
+    order = np.argsort(seen > _SPARSE * n, kind="stable")  # genes seen in few cells first
+    n_rare = int((seen <= _SPARSE * n).sum())
+    rare, often = ranked[:, order[:n_rare]].tocsr(), ranked[:, order[n_rare:]].tocsr()
+    products = np.zeros((n_genes, n_genes))  # in this order; above the diagonal where a rare gene is in the pair
+    _rare_products(rare.indptr, rare.indices, rare.data, mean[order[:n_rare]], products)
+    rare = rare.tocsc()
+    for start in range(0, n if n_rare < n_genes else 0, _BLOCK):
+        stop = min(start + _BLOCK, n)
+        dense = np.empty((stop - start, n_genes - n_rare))
+        dense[:] = often[start:stop].toarray()
+        dense -= mean[order[n_rare:]]
+        if start:
+            products[n_rare:, n_rare:] += dense.T @ dense
+        else:
+            products[n_rare:, n_rare:] = dense.T @ dense
+        _mixed_products(rare.indptr, rare.indices, rare.data, start, dense, products)
+    result = np.empty((n_genes, n_genes), dtype=np.float32)
+    _standardize(products, scale[order], order, result)
+    return result
+
+
+@numba.njit(cache=True, nogil=True)
+def _moments(indptr: Any, data: Any, n: int, mean: FloatArray, scale: FloatArray) -> None:
+    """Mean of every column, and the root of its sum of squares about it; NaN where all values are the same."""
+    for column in range(len(indptr) - 1):
+        values = data[indptr[column] : indptr[column + 1]]
+        if len(values) == 0 or (len(values) == n and values.min() == values.max()):
+            scale[column] = np.nan
+            continue
+        total = 0.0
+        for value in values:
+            total += value
+        mean[column] = total / n
+        squares = (n - len(values)) * mean[column] ** 2
+        for value in values:
+            squares += (value - mean[column]) ** 2
+        scale[column] = np.sqrt(squares)
+
+
+@numba.njit(cache=True, nogil=True)
+def _rare_products(indptr: Any, genes: Any, ranks: Any, mean: FloatArray, products: FloatArray) -> None:
+    """Products of pairs of rare genes about their means, on and above the diagonal; rows are cells."""
+    n = len(indptr) - 1
+    for cell in range(n):
+        for one in range(indptr[cell], indptr[cell + 1]):
+            rank, row = np.float64(ranks[one]), products[genes[one]]
+            for other in range(one, indptr[cell + 1]):
+                row[genes[other]] += rank * ranks[other]
+    for one in range(len(mean)):
+        for other in range(one, len(mean)):
+            products[one, other] -= n * mean[one] * mean[other]
+
+
+@numba.njit(cache=True, nogil=True)
+def _mixed_products(indptr: Any, cells: Any, ranks: Any, start: int, dense: FloatArray, products: FloatArray) -> None:
+    """
+    Add products of rare genes (columns) with the others, of which `dense` holds the cells from `start` on.
+
+    The others are about their means, so that a rare gene's own mean does not matter. Columns of `dense` are taken some
+    at a time, so that they stay in the cache.
+    """
+    n, n_often = dense.shape
+    n_rare = len(indptr) - 1
+    for left in range(0, n_often, _TILE):
+        right = min(left + _TILE, n_often)
+        for gene in range(n_rare):
+            total = products[gene, n_rare + left : n_rare + right]
+            for place in range(indptr[gene], indptr[gene + 1]):
+                cell = cells[place] - start
+                if 0 <= cell < n:
+                    rank, values = np.float64(ranks[place]), dense[cell, left:right]
+                    for column in range(right - left):
+                        total[column] += rank * values[column]
+
+
+@numba.njit(cache=True, nogil=True)
+def _standardize(products: FloatArray, scale: FloatArray, order: IntArray, result: FloatArray) -> None:
+    """Correlations from what is on and above the diagonal of `products`, tile by tile, back where the genes were."""
+    n = len(order)
+    weight = 1 / scale
+    for top in range(0, n, _SQUARE):
+        for left in range(top, n, _SQUARE):
+            for one in range(top, min(top + _SQUARE, n)):
+                row = order[one]
+                for other in range(max(left, one), min(left + _SQUARE, n)):
+                    value = products[one, other] * weight[one] * weight[other]
+                    if not np.isnan(value):
+                        value = min(1.0, max(-1.0, value))
+                    result[row, order[other]] = value
+                    result[order[other], row] = value
+    for gene in range(n):
+        result[gene, gene] = np.nan
 
 
 def _ranked(columns: sparse.csc_matrix) -> sparse.csc_matrix:

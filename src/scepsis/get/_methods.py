@@ -196,6 +196,32 @@ def _matched(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
     )
 
 
+def _layers(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
+    references = enumerate_words([str(name) for name in params["references"]])
+    return (
+        f"Layers were scored by the AUROC of the pairs that {references} list, beside {params['versus']}, with "
+        "intervals clustered by gene; edges were correlated with being listed, given co-expression and given mean, "
+        f"variance and detection rate of both genes, over at most {count(params['max_pairs'])} listed pairs and "
+        f"as many others; and listed pairs among the {count(params['top'])} strongest edges were compared with "
+        f"{count(params['n_null'])} permutations of gene names. Tests of the strongest layer were corrected for the "
+        "number of layers."
+    )
+
+
+def _regulators(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
+    return (
+        f"Regulators were compared by their AUROCs, with {count(params['n_null'])} permutations of class labels, as "
+        f"inference from {count(params['min_regulators'])} regulators with {count(params['min_targets'])} targets on."
+    )
+
+
+def _coexpression(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
+    return (
+        f"Edges were correlated with {params['versus']} and with the expression of both genes over pairs, against "
+        f"{count(params['n_null'])} permutations of gene names."
+    )
+
+
 #: Analyses, and the sentence that tells how they were made.
 SPEAKERS = (
     (("A01", "A04"), _against_baselines),
@@ -203,6 +229,9 @@ SPEAKERS = (
     (("A08",), _residual),
     (("A09",), _degree),
     (("A11",), _matched),
+    (("A25",), _layers),
+    (("A27",), _regulators),
+    (("A29",), _coexpression),
 )
 
 

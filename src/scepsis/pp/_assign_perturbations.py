@@ -55,10 +55,11 @@ def assign_perturbations(
     With ``method="mixture"``, the counts c of each guide are those of two kinds of cells, without it and, in a share
     :math:`\pi`, with it,
 
-    .. math:: (1 - \pi) \frac{\lambda^c e^{-\lambda}}{c!} + \pi \frac{\phi((\ln c - \mu) / \sigma)}{\sigma c}\,[c > 0],
+    .. math:: (1 - \pi) \, \mathrm{NB}(c; m, r) + \pi \frac{\phi((\ln c - \mu) / \sigma)}{\sigma c}\,[c > 0],
 
-    and a cell has the guide from the smallest count on at which that is the likelier. So a guide that drifts into many
-    cells needs more molecules than one that does not.
+    NB being negative binomial with mean m and size r (from the moments; molecules drift in by clumps), and a cell has
+    the guide from the smallest count on at which that is the likelier. So a guide that drifts into many cells needs
+    more molecules than one that does not.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ def assign_perturbations(
     ``uns["<key_added>_assignment"]``
         ``params`` and frames. ``guides``: ``guide, target`` ("" for none), ``rule`` (how the target was found:
         ``given``, ``gene``, ``pattern``, ``as it is``, ``control``), ``n_cells, threshold``; of the mixture,
-        ``background`` (:math:`\lambda`), ``log_mean``, ``log_sd``, ``share``; on the target's expression,
+        ``background`` (m), ``background_size`` (r), ``log_mean``, ``log_sd``, ``share``; on the target's expression,
         ``n_control``, ``remaining`` (normalised, over that in control cells), ``p_value`` (t test), ``is_measurable``;
         ``kept`` and ``status`` (``ok``, ``too_few_units``: no mixture could be fitted, and no cell has the guide).
         ``targets``: ``target, n_guides, n_cells``, in the order of the columns of ``obsm``. ``cells``: ``state,
@@ -139,7 +140,7 @@ def assign_perturbations(
     cells without a guide against the target. It is measured where 5 cells with the guide are expected to express the
     target. A knock-out need not change the messenger, so it has no filter.
 
-    Fitting takes about a millisecond per guide.
+    Fitting takes some milliseconds per guide.
 
     Examples
     --------

@@ -48,7 +48,8 @@ def call_guides(guides: GuideCounts, method: str, min_counts: int, min_share: fl
     elif method == "mixture":
         fits = pd.DataFrame(list(fit_guides(counts, min_counts)))
         threshold = fits["threshold"].to_numpy()
-        fits = fits.rename(columns={"mean": "log_mean", "sd": "log_sd"})[["background", "log_mean", "log_sd", "share"]]
+        fits = fits.rename(columns={"size": "background_size", "mean": "log_mean", "sd": "log_sd"})
+        fits = fits[["background", "background_size", "log_mean", "log_sd", "share"]]
     else:
         threshold = np.full(len(guides.names), float(min_counts))
     column = np.repeat(np.arange(counts.shape[1]), np.diff(counts.indptr))

@@ -130,6 +130,17 @@ def test_intervals_are_those_of_reference_auroc(planted: Any) -> None:
     assert row["minimum_detectable"] == pytest.approx(wanted["minimum_detectable"], abs=1e-5)
 
 
+def test_the_methods_paragraph_tells_how_it_was_made(planted: Any) -> None:
+    adata, references, _ = planted
+    sps.tl.tf_profile(adata, references["regulation"], edges=LAYERS[0], n_null=20)
+    sps.tl.attention_vs_coexpression(adata, edges=LAYERS[0], n_null=30, show_progress_bar=False)
+    said = sps.get.methods(adata)
+    assert "AUROC of the pairs that complexes, regulation, abundant and coexpressed list, beside spearman" in said
+    assert "compared with 50 permutations of gene names" in said
+    assert "with 20 permutations of class labels, as inference from 50 regulators with 3 targets on" in said
+    assert "over pairs, against 30 permutations of gene names" in said
+
+
 def test_trend_statistics_follow_from_the_profile(planted: Any) -> None:
     _, _, result = planted
     values = of(result["profile"], "complexes", kind="edges").sort_values("layer")["auroc"]
@@ -183,12 +194,19 @@ def test_a_small_reference_has_no_numbers_and_a_degenerate_one_a_status(make_lay
         "tiny": pd.DataFrame({"source": names[:2], "target": names[2:4]}),
         "few": {"one": names[:4], "two": names[1:5]},
         "everything": {"all": names},
+        "nothing": pd.DataFrame({"source": [names[0], "elsewhere"], "target": ["nowhere", names[1]]}),
+        "alone": {"one": names[:1], "two": [*names[1:2], "nowhere"]},
     }
     adata.varp["flat"] = np.ones((adata.n_vars, adata.n_vars), dtype=np.float32)
     with pytest.warns(UserWarning, match="no record of the cells"):
         result = run(adata, given, edges={"attention_L0": "attention_L0", "attention_L1": "flat"})
     status = result["references"].set_index("reference")["status"].to_dict()
-    assert status == {"complexes": "ok", "tiny": "no_positives", "few": "too_few_units", "everything": "no_negatives"}
+    assert status == {
+        "complexes": "ok",
+        "tiny": "no_positives",
+        "few": "too_few_units",
+        "everything": "no_negatives",
+    } | dict.fromkeys(["nothing", "alone"], "no_positives")
     profile = result["profile"].set_index(["reference", "edges"])
     assert profile.loc[("complexes", "attention_L1"), "status"] == "constant_score"
     assert profile.loc[("complexes", "attention_L1"), "auroc"] == 0.5
@@ -197,7 +215,7 @@ def test_a_small_reference_has_no_numbers_and_a_degenerate_one_a_status(make_lay
     assert np.isnan(profile.loc[("few", "attention_L0"), "ci_low"])
     tests = sps.get.tests(adata)
     assert tests[tests["status"] != "ok"]["p_raw"].isna().all()
-    assert len(tests) == 4 * 7
+    assert len(tests) == 6 * 7
 
 
 def test_results_survive_the_disk_and_a_copy(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import scepsis as sps
 from scepsis.models import Intervention
+from scepsis.tl._causes._ablation_run import order_of
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -182,8 +184,9 @@ def test_conditions_of_the_paper(
 
 def test_same_seed_same_result_for_any_batch_size(ready: ad.AnnData, planted_model: Any) -> None:
     ask: dict[str, Any] = {"conditions": ["top_5", "uniform_random_5", "mlp_3"], "n_random": 6} | QUIET
-    for key, size in (("one", None), ("two", 1), ("three", None)):
-        sps.tl.ablate_heads(ready, planted_model, batch_size=size, key_added=key, **ask)
+    # the last has room for the sums of one intervention at a time
+    for key, size, room in (("one", None, None), ("two", 1, None), ("three", None, 100_000)):
+        sps.tl.ablate_heads(ready, planted_model, batch_size=size, memory_limit=room, key_added=key, **ask)
     one, two, three = (ready.uns[key]["results"].drop(columns="hidden_max") for key in ("one", "two", "three"))
     pd.testing.assert_frame_equal(one, three)
     pd.testing.assert_frame_equal(one, two, rtol=1e-3, atol=1e-4)
@@ -213,6 +216,37 @@ def test_small_model_gets_doses_that_fit(screen: ad.AnnData, small_model: Any, p
     assert row["status"] == "too_few_units"
     assert np.isfinite(row["difference"])
     assert np.isnan(row["p_value"])
+
+
+def test_counterfactuals_are_those_of_the_tool_and_feel_everything(ready: ad.AnnData, planted_model: Any) -> None:
+    given = {"planted": Intervention.zero_heads([PLANTED]), "last": Intervention.zero_mlps([11])}
+    ask: dict[str, Any] = {"n_cells": 4, "n_insilico": 4, "n_random": 1, "n_fidelity": 2, "show_progress_bar": False}
+    sps.tl.ablate_heads(
+        ready, planted_model, conditions=given, readouts=["last", "insilico", "logits"], primary="planted", **ask
+    )
+    found = results(ready)
+    assert set(found.xs("last", level="condition")["status"]) == {"structurally_null", "not_applied"}, (
+        "its MLPs add nothing"
+    )
+    assert (found.xs("insilico", level="readout")["reachable"] == "yes").all()
+    assert found.loc[("planted", "insilico"), "n_null"] == 0
+    assert np.isfinite(found.loc[("planted", "logits"), "auroc_before"])
+    counted = ready.uns["head_ablation"]["params"]["n_insilico"]
+    assert counted == 4
+    # the same cells, by the tool
+    order = order_of(np.arange(ready.n_obs), 0)[:4]
+    mask = np.isin(np.arange(ready.n_obs), order)
+    sources = [f"G{index}" for index in range(16)]
+    for key, intervention in (("before", None), ("after", given["planted"])):
+        with nullcontext() if intervention is None else planted_model.intervene(intervention):
+            sps.tl.insilico_perturbation(
+                ready, planted_model, sources=sources, mask_obs=mask, key_added=key, show_progress_bar=False
+            )
+    sps.tl.perturbation_auroc(ready, edges=["before", "after"], baselines=(), n_boot=5)
+    told = ready.uns["perturbation_auroc"]["summary"].set_index("predictor")["auroc"]
+    row = found.loc[("planted", "insilico")]
+    assert row["auroc_before"] == pytest.approx(told["before"], abs=1e-6)
+    assert row["auroc"] == pytest.approx(told["after"], abs=1e-6)
 
 
 def test_bad_input(ready: ad.AnnData, planted_model: Any, untouched: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import anndata as ad
 import mudata
 import numpy as np
 import pandas as pd
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import anndata as ad
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 #: Steps that take long and that nothing here is about.
@@ -144,20 +144,16 @@ def test_degenerate_contexts_have_rows_and_no_numbers(make_audit: Callable[..., 
     assert set(tests["status"]) == {"too_few_units"}
 
 
-def test_modalities_count_only_with_their_sources(
-    contexts: dict[str, ad.AnnData], enter_all: Callable[..., None]
-) -> None:
+def test_modalities_count_only_with_their_sources(contexts: dict[str, ad.AnnData]) -> None:
     mdata = _together(contexts)
-    sps.tl.cross_context(mdata, edges="attention", **QUICK)
 
     def claim(**declared: Any) -> Any:
         sps.tl.cross_context(mdata, edges="attention", **declared, **QUICK)
         return mdata.uns["cross_context"]["claims"].set_index(["edges", "claim"]).loc[("attention", "two modalities")]
 
-    assert claim()["reason"].startswith("blocked")
-    assert pd.isna(claim()["holds"])
     both = {"A": "CRISPRi", "B": "CRISPRa", "C": "CRISPRi"}
     unsourced = claim(modality=both, modality_source={"A": "doi:1"})
+    assert unsourced["reason"].startswith("blocked")
     assert pd.isna(unsourced["holds"])
     assert "'B', 'C'" in unsourced["reason"]
     sourced = claim(modality=both, modality_source=dict.fromkeys("ABC", "doi:1"))
@@ -179,6 +175,10 @@ def test_claims_follow_from_verdicts() -> None:
     assert holds(True, False) == [False, False]
     assert holds(True, None) == [None, None]
     assert holds(False, None) == [False, False]
+    table["modality"] = "unknown"
+    assert holds(True, True) == [True, None]
+    table["modality"] = "CRISPRi"
+    assert holds(True, True) == [True, None]
 
 
 def test_registry_and_references(contexts: dict[str, ad.AnnData]) -> None:
@@ -188,8 +188,8 @@ def test_registry_and_references(contexts: dict[str, ad.AnnData]) -> None:
     pairs["target"] = [f"G{i}" for i in rng.choice(np.arange(40, 120), 60)]
     kept = [step for step in SKIP if step != "residualize_edges"]
     more = QUICK | {"skip": [*kept, "degree_null", "residualize_edges"]}
-    sps.tl.cross_context(mdata, edges="attention", reference={"net": pairs}, **more)
-    sps.tl.cross_context(mdata, edges="attention", reference={"net": pairs}, **more)
+    for _ in range(2):
+        sps.tl.cross_context(mdata, edges="attention", reference={"net": pairs}, **more)
     tests = sps.get.tests(mdata)
     assert set(tests["analysis"]) == {"A16"}
     assert set(tests["reference"]) == {"", "net"}
@@ -277,7 +277,9 @@ def test_contexts_that_are_none_are_refused(contexts: dict[str, ad.AnnData], cha
     assert all("audit" not in one.uns for one in mdata.mod.values())
 
 
-def test_other_bad_input_leaves_everything_as_it_was(contexts: dict[str, ad.AnnData]) -> None:
+def test_other_bad_input_leaves_everything_as_it_was(
+    contexts: dict[str, ad.AnnData], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(TypeError, match=r"mudata.MuData\({'K562': adata_1, 'RPE1': adata_2}, axis=1\)"):
         sps.tl.cross_context(contexts["A"], edges="attention")
     with pytest.raises(ValueError, match=r"mudata.MuData\(dict\(mdata.mod\), axis=1\)"):
@@ -296,3 +298,56 @@ def test_other_bad_input_leaves_everything_as_it_was(contexts: dict[str, ad.AnnD
             sps.tl.cross_context(mdata, **QUICK | given)
         assert not mdata.uns
         assert all("audit" not in one.uns and "tests" not in one.uns for one in mdata.mod.values())
+    del mdata.mod["B"].uns["perturbation_effects"]
+    called: list[int] = []
+    monkeypatch.setattr(sps.tl, "audit", lambda *_, **__: called.append(1))
+    for given, error, match in (
+        ({"edges": "attention"}, KeyError, "'C'"),
+        ({"edges": "spearman", "control": "NT"}, ValueError, "'B'"),
+        ({"edges": "spearman", "skip": "nothing"}, KeyError, ""),
+        ({"edges": "spearman", "reference": pd.DataFrame({"source": ["x"], "target": ["y"]})}, ValueError, "'A'"),
+    ):
+        with pytest.raises(error) as raised:
+            sps.tl.cross_context(mdata, **QUICK | given)
+        assert match in "".join(getattr(raised.value, "__notes__", []))
+    assert not called, "nothing is audited before every context was looked at"
+    assert not mdata.uns
+
+
+def test_a_failure_half_way_leaves_everything_as_it_was(
+    contexts: dict[str, ad.AnnData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mdata = _together(contexts)
+    seen: list[ad.AnnData] = []
+
+    def fails_at_the_second(adata: ad.AnnData, **_: Any) -> None:
+        seen.append(adata)
+        adata.uns["audit"] = {"params": {"edges": ["attention"]}}
+        adata.obs["edge_cells"] = False
+        if len(seen) == 2:
+            msg = "out of cells"
+            raise RuntimeError(msg)
+
+    monkeypatch.setattr(sps.tl, "audit", fails_at_the_second)
+    with pytest.raises(RuntimeError, match="out of cells"):
+        sps.tl.cross_context(mdata, edges="attention", **QUICK)
+    assert len(seen) == 2
+    assert all("audit" not in one.uns and one.obs["edge_cells"].any() for one in mdata.mod.values())
+
+
+@pytest.mark.real_data
+def test_replicates_of_a_real_screen_are_too_small_to_claim_anything(data_dir: Path) -> None:
+    adata = ad.read_h5ad(data_dir / "screens" / "papalexi_eccite_thp1_299genes.h5ad")
+    sps.pp.lognormalize(adata, totals="n_umis_total")
+    kept = adata.obs["perturbation"].isin(["non-targeting", "IFNGR2", "STAT1", "JAK2", "IRF1", "STAT2"])
+    parts = {name: adata[kept & (adata.obs["bio_rep"] == name)].copy() for name in ("rep_1", "rep_2", "rep_3")}
+    mdata = _together(parts)
+    sps.tl.cross_context(mdata, edges="spearman", **QUICK)
+    result = mdata.uns["cross_context"]
+    assert set(result["contexts"]["status"]) == {"underpowered"}
+    assert (result["contexts"]["n_units"] < 6).all()
+    assert result["estimates"]["equivalence"].eq("").all()
+    assert result["estimates"]["effect_size"].notna().any()
+    shared = dict.fromkeys(("rep_1", "rep_2"), parts["rep_1"])
+    with pytest.raises(ValueError, match="cells are in two contexts"):
+        sps.tl.cross_context(_together({name: one.copy() for name, one in shared.items()}), edges="spearman", **QUICK)

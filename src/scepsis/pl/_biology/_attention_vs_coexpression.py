@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame, read_result
-from scepsis.pl._biology._characterize_layers_trend import COLOURS, MARKERS
+from scepsis.pl._biology._curves import COLOURS, MARKERS
 from scepsis.pl._style import INK, SMALL, axes_or_new, bare
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def attention_vs_coexpression(
     Draw how far edges follow co-expression :cite:p:`kendiukhov2026`.
 
     Pairs in twentieths by co-expression, and in each the median (line) and quartiles (band) of the rank of their
-    edges among all pairs: a flat line at one half is what edges give that know nothing of it. The legend has the
+    edges among all pairs: a flat line at one half is what edges give that know nothing of it. Where pairs have no
+    direction, an edge is the mean of that from source to target and back. The legend has the
     Spearman correlation over pairs, with co-expression and with the product of both genes' means.
 
     Parameters

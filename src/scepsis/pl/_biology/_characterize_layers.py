@@ -8,7 +8,7 @@ import numpy as np
 
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame, read_result
-from scepsis._core._validate import listing
+from scepsis.pl._biology._curves import MAKER, chosen_curve
 from scepsis.pl._style import DIVERGING, FAINT, INK, MISSING, SMALL, axes_or_new
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from scepsis._core._types import Data, FloatArray
 
-MAKER = "scepsis.tl.characterize_layers(adata, references)"
 #: Columns between the layers and what they are compared with.
 GAP = 0.6
 #: Layers above which cells are too small for numbers.
@@ -76,7 +75,7 @@ def characterize_layers(
     profile = read_frame(data, key, "profile", maker=MAKER)
     versus = str(read_result(data, key, maker=MAKER)["params"]["versus"])
     curve = chosen_curve(profile, edges, key)
-    layers = profile[profile["curve"] == curve].sort_values("layer")
+    layers = profile[profile["curve"] == curve].sort_values("layer", kind="stable")
     names = list(dict.fromkeys(layers["reference"]))
     numbers = list(dict.fromkeys(layers["layer"]))
     columns = [*(("edges", number) for number in numbers), ("versus", -1), ("feature", -1)]
@@ -99,15 +98,6 @@ def characterize_layers(
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel(f"layer of {curve}", x=(len(numbers) / 2) / (places[-1] + 1))
     return axes
-
-
-def chosen_curve(profile: pd.DataFrame, edges: str | None, key: str) -> str:
-    """Edges whose layers are drawn: those asked for, else the first that were scored."""
-    curves = list(dict.fromkeys(profile.loc[profile["kind"].isin(["edges", "control"]), "curve"].astype(str)))
-    if edges is not None and edges not in curves:
-        msg = f"`adata.uns[{key!r}]` has no layers of {edges!r}; it has those of {listing(curves)}."
-        raise KeyError(msg)
-    return curves[0] if edges is None else edges
 
 
 def _best(own: pd.DataFrame) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from scepsis._core._numbers import signed
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame, read_result
-from scepsis.pl._biology._characterize_layers import MAKER, chosen_curve
+from scepsis.pl._biology._curves import COLOURS, MAKER, MARKERS, chosen_curve
 from scepsis.pl._style import INK, SMALL, axes_or_new, bare, spread
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from scepsis._core._types import Data
 
-#: Colours of Okabe and Ito, and markers, one of each for a reference.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 #: Layers between the points of neighbouring curves.
 DODGE = 0.05
 
@@ -78,7 +75,7 @@ def characterize_layers_trend(
     trends = read_frame(data, key, "trends", maker=MAKER)
     versus = str(read_result(data, key, maker=MAKER)["params"]["versus"])
     curve = chosen_curve(profile, edges, key)
-    own = profile[profile["curve"] == curve].sort_values("layer")
+    own = profile[profile["curve"] == curve].sort_values("layer", kind="stable")
     names = list(dict.fromkeys(own["reference"]))
     axes = axes_or_new(ax, width=7.2, height=4.4)
     ends: list[tuple[str, float, str]] = []
@@ -131,7 +128,7 @@ def _names(ax: Axes, ends: list[tuple[str, float, str]]) -> None:
     ax.set_ylim(bottom, top)
     figure = ax.get_figure(root=True)
     inches = ax.get_position().height * (figure.get_size_inches()[1] if figure is not None else 4.0)
-    gap = 1.7 * SMALL / 72 / inches * (top - bottom)
+    gap = 1.5 * SMALL / 72 / inches * (top - bottom)
     heights = spread([value for _, value, _ in ends], gap)
     beside = ax.get_yaxis_transform()
     for (text, value, colour), height in zip(ends, heights, strict=True):

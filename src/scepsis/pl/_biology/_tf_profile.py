@@ -9,7 +9,7 @@ import numpy as np
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame, read_result
 from scepsis._core._validate import listing
-from scepsis.pl._biology._characterize_layers_trend import COLOURS, MARKERS
+from scepsis.pl._biology._curves import COLOURS, MARKERS
 from scepsis.pl._style import FAINT, INK, SMALL, axes_or_new, bare
 
 if TYPE_CHECKING:

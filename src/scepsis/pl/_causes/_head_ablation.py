@@ -144,7 +144,7 @@ def _dress(ax: Axes, drawn: pd.DataFrame, readout: str, *, n_left_out: int) -> N
         ax.text(place, -0.85, text, transform=where, va="center", fontsize=SMALL, color=INK, fontweight="bold")
     if n_left_out:
         text = f"{n_left_out} conditions do not exist in this model"
-        ax.text(0.0, -0.85, text, transform=where, va="center", fontsize=SMALL, color="#5A5A5A")
+        ax.text(0.015, -0.85, text, transform=where, va="center", fontsize=SMALL, color="#5A5A5A")
     bare(ax)
     kinds = [kind for kind in LOOKS if kind in set(drawn["kind"])]
     handles = [

@@ -103,7 +103,7 @@ def attention_vs_coexpression(
     KeyError
         Edges, gene features, a column of a reference, or `gene_symbols` do not exist.
     ValueError
-        A reference is of another namespace or lists no pair of two different genes; edges and features are from
+        A reference is of another namespace; edges and features are from
         different cells; a parameter is out of range.
     TypeError
         `edges` or `references` are of a wrong type.

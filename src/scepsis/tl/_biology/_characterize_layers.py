@@ -77,8 +77,9 @@ def characterize_layers(  # noqa: PLR0913 - several questions of the same rankin
         Key of the co-expression that layers are compared with, and that partial correlations are given.
     kinds
         Reference -> ``directed``, ``undirected`` or ``gene_sets``, where it should not be seen from the reference
-        itself: a frame without ``mode`` that lists most of its pairs in both directions is undirected, and one whose
-        sources are no genes holds gene sets.
+        itself: a column ``directed`` says it, as frames of ``scepsis.references`` have it; without it, a frame without
+        ``mode`` that lists most of its pairs in both directions is undirected. A frame whose sources are no genes
+        holds gene sets.
     universe
         Pairs that a directed reference could have listed: ``regulators``, from genes with at least `min_targets`
         evaluated targets to all other genes; ``all_pairs`` of two different genes. Undirected references and gene
@@ -155,7 +156,7 @@ def characterize_layers(  # noqa: PLR0913 - several questions of the same rankin
     KeyError
         Edges, gene features, a column of a reference, or `gene_symbols` do not exist; ``attention`` has no layers.
     ValueError
-        A reference is of another namespace or lists no pair of two different genes; edges and features are from
+        A reference is of another namespace; edges and features are from
         different cells; two sets are the same layer; a parameter is out of range.
     TypeError
         `edges` or `references` are of a wrong type.

@@ -4,8 +4,6 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from scepsis._core._keys import HEAD_ABLATION, HEAD_RANKING
 from scepsis._core._registry import Evidence, updated_tests
 from scepsis._core._resolve import resolve
@@ -40,6 +38,7 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
     n_exceed: int = 10,
     n_cells: int | None = None,
     n_fidelity: int = 32,
+    n_insilico: int = 16,
     edges: str = "attention",
     effects: str = "perturbation",
     margin: float = 0.005,
@@ -79,7 +78,10 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
         layer), ``mlp_8``, ``mlp_13-15``. Or a dict from names to such names or to `scepsis.models.Intervention`.
     readouts
         Attention of ``last``, the last layer; of ``frozen``, the layer that `layer` or ``uns["select_layer"]`` names,
-        left out where neither does; or of any layer, by its number.
+        left out where neither does; or of any layer, by its number. After these, made from the last hidden states,
+        which everything reaches: ``insilico``, how far the embedding of each target moves when the source's token is
+        taken out of the cell, and ``logits``, by how much the logit of a masked target changes then. Each needs as many
+        passes as there are sources, and random sets are not run for them.
     layer
         The layer that edges are read at, 0-based. The paper's layers are placed relative to it (else to the last).
     primary
@@ -95,6 +97,8 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
         Cells, of those that were ranked on; by a pilot when not given (Notes).
     n_fidelity
         Cells, of those, whose hidden states are compared with and without each condition.
+    n_insilico
+        Cells, of those, whose source genes are taken out one by one, for ``insilico`` and ``logits``.
     edges
         Edges that the tests speak for in the registry.
     effects
@@ -222,6 +226,7 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
         n_random=n_random,
         n_exceed=n_exceed,
         n_fidelity=n_fidelity,
+        n_insilico=n_insilico,
         **least,
     )
     seed = resolve_seed(rng)
@@ -232,8 +237,9 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
     made = resolve_conditions(conditions, model, heads, model.n_layers - 1 if frozen is None else frozen, seed)
     first = inputs.primary_of(primary, made)
     made = [replace(one, is_primary=one is first) for one in made]
+    layers = tuple(sorted({at for at in readout.values() if at < model.n_layers}))
     cells = Cells(
-        target, model, given.tokens, given.panel, given.sources, tuple(sorted(readout.values())), seed, batch_size,
+        target, model, given.tokens, given.panel, given.sources, layers, seed, batch_size,
         memory_limit, show_progress_bar,
     )  # fmt: skip
     inputs.require_runnable(cells, n_cells, len(given.cells))
@@ -244,14 +250,15 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
         n, sized = n_cells_for(cells, order, first.intervention, given.target, float(margin))
     options = Options(
         int(n_random), "layer" in matched, "entropy" in matched, int(n_exceed), float(margin),
-        int(n_fidelity), seed,
+        int(n_fidelity), int(n_insilico), seed,
     )  # fmt: skip
-    found = measure(cells, np.sort(order[:n]), made, heads, readout, given.target, options)
+    found = measure(cells, order[:n], made, heads, readout, given.target, options)
     params: dict[str, Any] = record(
         conditions=[one.name for one in made], readouts=list(readout), layer=frozen,
         primary="" if first is None else first.name, n_random=int(n_random), match=matched, n_exceed=int(n_exceed),
         n_cells_run=n,
-        n_fidelity=min(int(n_fidelity), n), edges=edges, effects=effects, margin=float(margin), ranking=ranking,
+        n_fidelity=min(int(n_fidelity), n), n_insilico=min(int(n_insilico), n),
+        edges=edges, effects=effects, margin=float(margin), ranking=ranking,
         seed=seed, batch_size=batch_size, **least, **sized, **found.record, **given.provenance,
     )  # fmt: skip
     trends = tables.doses(found.measured)

@@ -17,6 +17,7 @@ from scepsis._core._results import read_result
 from scepsis._core._screen import read_screen
 from scepsis._core._validate import listing, require_choice, require_key, require_positive
 from scepsis.stats._ablation import Target
+from scepsis.tl._causes._outputs import OUTPUTS, require_output
 from scepsis.tl._edges._run import owned_panel
 
 if TYPE_CHECKING:
@@ -141,9 +142,10 @@ def frozen_layer(adata: AnnData, model: AttentionModel, layer: int | None) -> in
 
 
 def layers_read(readouts: str | int | Sequence[str | int], model: AttentionModel, frozen: int | None) -> dict[str, int]:
-    """Name of every readout, and its layer."""
+    """Name of every readout, and its layer; what is made from the last hidden states stands last, at one beyond."""
     asked = [readouts] if isinstance(readouts, str | int) else list(readouts)
     found: dict[str, int] = {}
+    outputs_read: dict[str, int] = {}
     for one in asked:
         if one == "frozen":
             if frozen is None:
@@ -155,18 +157,25 @@ def layers_read(readouts: str | int | Sequence[str | int], model: AttentionModel
                     raise ValueError(msg)
                 continue
             layer = frozen
+        elif one in OUTPUTS:
+            require_output(str(one), model)
+            outputs_read[str(one)] = model.n_layers
+            continue
         elif one == "last":
             layer = model.n_layers - 1
         elif isinstance(one, int | np.integer) and not isinstance(one, bool) and 0 <= one < model.n_layers:
             layer = int(one)
         else:
-            msg = f"`readouts` takes 'last', 'frozen' or a layer (0 to {model.n_layers - 1}, 0-based), not {one!r}."
+            msg = (
+                "`readouts` takes 'last', 'frozen', 'insilico', 'logits' or a layer "
+                f"(0 to {model.n_layers - 1}, 0-based), not {one!r}."
+            )
             raise ValueError(msg)
         found[f"attention_L{layer}"] = layer
     if not found:
-        msg = "`readouts` is empty; it takes 'last', 'frozen' or layers."
+        msg = "`readouts` names no layer whose attention is read; it takes 'last', 'frozen' or layers, first of all."
         raise ValueError(msg)
-    return found
+    return found | outputs_read
 
 
 def primary_of(name: str | None, made: Sequence[Condition]) -> Condition | None:

@@ -13,16 +13,16 @@ from scepsis.stats._ablation import change, detection
 from scepsis.stats._head_sets import matched_sets
 from scepsis.tl._causes._ablation_run import against_random, means
 from scepsis.tl._causes._ablation_tables import Measured
+from scepsis.tl._causes._outputs import OUTPUTS, outputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
 
-    from scepsis._core._types import IntArray
+    from scepsis._core._types import FloatArray, IntArray
     from scepsis.edges._ablation import Ablation
     from scepsis.edges._fidelity import Fidelity
-    from scepsis.models import Intervention
     from scepsis.stats._ablation import Target
     from scepsis.tl._causes._ablation_run import Cells, Null
     from scepsis.tl._causes._conditions import Condition
@@ -39,6 +39,8 @@ class Options:
     margin: float
     #: Cells whose hidden states are compared.
     n_fidelity: int
+    #: Cells whose sources are taken out one by one.
+    n_insilico: int
     seed: int
 
     def rng(self, *what: str) -> np.random.Generator:
@@ -75,15 +77,16 @@ class Found:
 
 def measure(
     cells: Cells,
-    rows: IntArray,
+    order: IntArray,
     made: Sequence[Condition],
     heads: pd.DataFrame,
     readouts: dict[str, int],
     target: Target,
     options: Options,
 ) -> Found:
-    """Run cells without and under every condition, and the primary one against random sets."""
+    """Run cells (in the order in which they are taken) under every condition, the primary one against random sets."""
     measured: list[Measured] = []
+    rows = np.sort(order)
     able = [one for one in made if one.intervention is not None]
     step = cells.at_once
     labelled = (target.labels >= 0) & (target.row >= 0)[:, None]
@@ -94,11 +97,18 @@ def measure(
         reading = cells.run(rows, interventions, what="interventions")
         for number, one in enumerate(some):
             of_condition[one.name] = [
-                _one(one, name, layer, reading, number, target, options) for name, layer in readouts.items()
+                _at_layer(one, name, layer, reading, number, target, options)
+                for name, layer in readouts.items()
+                if name not in OUTPUTS
             ]
+    for name in (name for name in readouts if name in OUTPUTS):
+        for found in _of_outputs(cells, order, able, name, target, options):
+            of_condition[found.condition.name].append(found)
     for one in made:
         measured += of_condition.get(one.name) or [_impossible(one, name) for name in readouts]
-    bites = dict(zip([one.name for one in able], cells.fidelity(rows[: options.n_fidelity], able), strict=True))
+    bites = dict(
+        zip([one.name for one in able], cells.fidelity(np.sort(order[: options.n_fidelity]), able), strict=True)
+    )
     measured = [_with_effect(one, bites) for one in measured]
     _warn_of_unreachable(measured, readouts)
     primary = next((one for one in made if one.is_primary), None)
@@ -113,30 +123,19 @@ def _impossible(condition: Condition, readout: str) -> Measured:
 
 
 def _one(
-    condition: Condition,
-    readout: str,
-    layer: int,
-    reading: Ablation,
-    number: int,
-    target: Target,
-    options: Options,
-) -> Measured:
-    """What one condition does at one readout."""
-    from scepsis.models._reach import reach
-
-    intervention: Intervention = reading.interventions[number]
-    reachable = reach(intervention, layer, "attention")
-    before, after = means(reading, layer, number)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        of_all = target.auroc(reading.untouched(layer) / reading.n_cells)
+    condition: Condition, readout: str, scores: tuple[FloatArray, FloatArray, FloatArray], reachable: str,
+    target: Target, options: Options,
+) -> Measured:  # fmt: skip
+    """What one condition does at one readout; scores are those before and after, and before with all heads."""
+    before, after, whole = scores
     found = change(before, after, target, margin=options.margin)
     status, reason = "ok", ""
     if reachable != "yes":
         status = "structurally_null"
         reason = (
-            f"attention at layer {layer} is made before anything that is changed"
+            f"{readout} is made before anything that is changed"
             if reachable == "no"
-            else f"only the heads' own maps at layer {layer} change, which are left out of both means"
+            else f"only the heads' own maps in {readout} change, which are left out of both means"
         )
     elif found.found.n_units < target.min_units:
         status = "too_few_units"
@@ -144,7 +143,31 @@ def _one(
     seen = []
     if condition.is_primary and status == "ok":
         seen = detection(before, after, target, margin=options.margin, rng=options.rng("planted", readout))
-    return Measured(condition, readout, reachable, found, of_all, status, reason, seen=seen)
+    return Measured(condition, readout, reachable, found, target.auroc(whole), status, reason, seen=seen)
+
+
+def _at_layer(
+    condition: Condition, readout: str, layer: int, reading: Ablation, number: int, target: Target, options: Options
+) -> Measured:
+    """Attention of a layer, from the heads that the condition leaves alone."""
+    from scepsis.models._reach import reach
+
+    before, after = means(reading, layer, number)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        whole = reading.untouched(layer) / reading.n_cells
+    reachable = reach(reading.interventions[number], layer, "attention")
+    return _one(condition, readout, (before, after, whole), reachable, target, options)
+
+
+def _of_outputs(
+    cells: Cells, order: IntArray, able: Sequence[Condition], name: str, target: Target, options: Options
+) -> list[Measured]:
+    """A readout of the last hidden states, which everything reaches."""
+    interventions = [one.intervention for one in able if one.intervention is not None]
+    before, each = outputs(cells, np.sort(order[: options.n_insilico]), name, interventions)
+    return [
+        _one(one, name, (before, after, before), "yes", target, options) for one, after in zip(able, each, strict=True)
+    ]
 
 
 def _with_effect(one: Measured, bites: dict[str, Fidelity]) -> Measured:
@@ -183,7 +206,7 @@ def _null(
     observed = {
         readouts[one.readout]: -one.change.found.difference
         for one in measured
-        if one.condition.is_primary and one.status == "ok" and one.change is not None
+        if one.readout not in OUTPUTS and one.condition.is_primary and one.status == "ok" and one.change is not None
     }
     if not observed:
         return None
@@ -201,7 +224,7 @@ def _null(
 
 
 def _held_against(one: Measured, null: Null, readouts: dict[str, int], options: Options) -> Measured:
-    test = null.tests.get(readouts[one.readout])
+    test = None if one.readout in OUTPUTS else null.tests.get(readouts[one.readout])
     if not one.condition.is_primary or test is None:
         return one
     return replace(

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from scepsis import tl
 from scepsis._core._contexts import for_context, read_contexts, require_contexts
 from scepsis._core._hashing import hash_strings
-from scepsis._core._keys import TESTS
+from scepsis._core._keys import TESTS, EffectKeys
 from scepsis._core._registry import Evidence, read_tests, updated_tests
 from scepsis._core._rng import resolve_seed
 from scepsis._core._scratch import settle, shell
 from scepsis._core._store import record, write
-from scepsis._core._validate import require_key, require_positive
+from scepsis._core._validate import require_key, require_label, require_positive
 from scepsis.tl._contexts import _context_tables as tables
+from scepsis.tl._decision._audit_inputs import references_of, require_answerable, steps_to_skip, subject_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -210,6 +211,13 @@ def cross_context(  # noqa: PLR0913 - what its audits cost is for the caller to 
         }
         for name in names
     }
+    steps_to_skip(skip)
+    for name, one in contexts.items():
+        try:
+            _require_auditable(one, model, edges, reference, gene_symbols, min_targets, effects, **own[name])
+        except (KeyError, TypeError, ValueError) as error:
+            error.add_note(f"This is of the context {name!r}.")
+            raise
     worked = {name: shell(one) for name, one in contexts.items()}
     for name, one in worked.items():
         audit(one, **own[name])
@@ -229,6 +237,27 @@ def _declared(
     require_contexts(given, names, argument="modality")
     require_contexts(sources, names, argument="modality_source")
     return {name: tables.Modality(given.get(name, tables.UNKNOWN), sources.get(name, "")) for name in names}
+
+
+def _require_auditable(
+    adata: AnnData,
+    model: AttentionModel | None,
+    edges: EdgesLike | None,
+    reference: pd.DataFrame | Mapping[str, pd.DataFrame] | None,
+    gene_symbols: str | None,
+    min_targets: int,
+    effects: str,
+    *,
+    groupby: str,
+    control: str,
+) -> None:
+    """Raise what the audit of a context would raise, before that of any other has begun."""
+    subject = subject_of(adata, model, edges)
+    references = references_of(adata, reference, gene_symbols, min_targets)
+    require_answerable(adata, subject, references, groupby, effects)
+    if EffectKeys(effects).uns not in adata.uns and groupby in adata.obs:
+        labels = set(adata.obs[groupby].dropna())
+        require_label(labels, control, slot=f"adata.obs[{groupby!r}]", argument="control")
 
 
 @dataclass(frozen=True)
