@@ -119,6 +119,7 @@ def test_degenerate_edges_have_a_status_and_wrong_input_is_told(
         ({"references": references["regulation"]}, TypeError, "must be a dict from names"),
         ({"versus": "pearson"}, KeyError, "pearson"),
         ({"n_null": 1}, ValueError, "n_null"),
+        ({"references": {"spearman": references["regulation"]}}, ValueError, "another predictor has too"),
     ):
         with untouched(adata), pytest.raises(error, match=words):
             run(adata, **more)

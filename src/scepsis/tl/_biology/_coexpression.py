@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from scepsis._core._edge_sets import require_told_apart
 from scepsis._core._gene_table import FEATURES
 from scepsis.stats._auroc import mann_whitney
 from scepsis.stats._mantel import mantel
@@ -103,6 +104,7 @@ def against(found: References, versus: str, *, dyadic: bool) -> list[Other]:
         if reference.dyadic and not dyadic:
             listed = listed | listed.T
         others.append(Other(reference.name, listed.astype(np.float64), valid, listed=True))
+    require_told_apart([other.name for other in others], argument="references")
     return others
 
 
