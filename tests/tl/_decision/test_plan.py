@@ -46,7 +46,10 @@ def test_steps_count_what_the_tools_would_do(adata: ad.AnnData) -> None:
         "incremental_value/logistic",
         "incremental_value/gbdt",
         "degree_null",
+        "rank_heads",
+        "ablate_heads",
     ]
+    assert steps.loc["rank_heads", "n_units"] == adata.obs["edge_cells"].sum()
     assert steps.loc["attention_edges", "n_units"] == adata.obs["edge_cells"].sum()
     # 35 folds, gene features alone once, and two sets with five placebos each
     assert steps.loc["incremental_value/gbdt", "n_units"] == 35 * (1 + 2 * 6)
@@ -57,6 +60,24 @@ def test_steps_count_what_the_tools_would_do(adata: ad.AnnData) -> None:
     # sums and counts of two maps over 120 genes; two maps and their mean over all genes
     expected = 120**2 * (8 * 2 + 4) + 3 * 4 * adata.n_vars**2
     assert steps.loc["attention_edges", "n_bytes"] == expected
+
+
+def test_passes_of_an_ablation_are_those_of_a_run(adata: ad.AnnData) -> None:
+    adata.var["edge_panel"] = np.arange(adata.n_vars) < 120
+    model, network, quiet = sps.models.load("demo"), _network(adata), {"show_progress_bar": False}
+    sps.tl.plan(adata, model, edges="spearman", reference=network, n_null=70)
+    planned = adata.uns["plan"]["steps"].set_index("step").loc["ablate_heads"]
+    sps.tl.rank_heads(adata, model, reference=network, layers=[0, 1], **quiet)
+    sps.tl.ablate_heads(adata, model, n_random=1, n_cells=4, n_fidelity=2, **quiet)
+    result = adata.uns["head_ablation"]
+    able = result["results"].query("status != 'not_applicable'")["condition"].nunique()
+    assert len(result["held_out"]) == 1
+    # one without anything, each condition, the heads of either half, and all random sets
+    assert planned["n_units"] == adata.obs["edge_cells"].sum() * (1 + able + 2 + 70)
+    del adata.varm["perturbation_target"]
+    sps.tl.plan(adata, model, edges="spearman", reference=network, n_null=70)
+    steps = adata.uns["plan"]["steps"].set_index("step")
+    assert (steps.loc[["rank_heads", "ablate_heads"], "status"] == "not_run").all()
 
 
 def test_diagonal_and_jobs_cost_less(adata: ad.AnnData) -> None:
