@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scepsis._report._html import Markup
 
 LAYERS, REGULATORS, COEXPRESSION = "characterize_layers", "tf_profile", "attention_vs_coexpression"
+PROPERTIES = {"n_listed": "listed targets", "n_targets": "evaluated targets"}
 KINDS = {"directed": "directed", "undirected": "no direction", "gene_sets": "gene sets"}
 
 
@@ -118,7 +119,7 @@ def _asked(test: str) -> list[str]:
     kind, name = test.split("/", 1)
     if kind == "class":
         return [f"class {name}", "difference of mean AUROC"]
-    return [name.replace("_", " "), "Spearman"]
+    return [PROPERTIES.get(name, name.replace("_", " ")), "Spearman"]
 
 
 def _ends(own: pd.DataFrame) -> str:
