@@ -270,6 +270,25 @@ def test_small_model_gets_doses_that_fit(screen: ad.AnnData, small_model: Any, p
     assert np.isnan(row["p_value"])
 
 
+def test_what_rounding_hides_is_no_evidence(
+    screen: ad.AnnData, make_lasting_checkpoint: Any, planted_network: pd.DataFrame
+) -> None:
+    """A head of a layer below the readout whose output is a ten-thousandth of what it was, in half precision."""
+    model = sps.models.load(make_lasting_checkpoint("half"), dtype="bfloat16")
+    model.seams(0).output.weight[:, :8] *= 1e-4
+    sps.pp.select_cells(screen)
+    sps.tl.perturbation_effects(screen, min_cells=30, n_null_splits=1, show_progress_bar=False)
+    sps.tl.rank_heads(screen, model, reference=planted_network, show_progress_bar=False)
+    given = {"little": Intervention.zero_heads([(0, 0)]), "much": Intervention.zero_heads([(0, 1)])}
+    sps.tl.ablate_heads(screen, model, conditions=given, min_units=2, n_random=1, **QUIET)
+    found = results(screen).droplevel("readout")
+    assert found.loc["little", "reachable"] == "yes"
+    assert found.loc["little", "hidden_at_readout"] <= found.loc["little", "floor_at_readout"]
+    assert not found.loc["little", "is_evidence"]
+    assert "than rounding moves it" in found.loc["little", "reason"]
+    assert found.loc["much", "is_evidence"]
+
+
 def test_counterfactuals_are_those_of_the_tool_and_feel_everything(ready: ad.AnnData, planted_model: Any) -> None:
     given = {"planted": Intervention.zero_heads([PLANTED]), "last": Intervention.zero_mlps([11])}
     ask: dict[str, Any] = {"n_cells": 4, "n_insilico": 2, "n_random": 1, "n_fidelity": 2, "show_progress_bar": False}
