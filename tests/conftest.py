@@ -229,6 +229,16 @@ def make_checkpoint(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+@pytest.fixture(scope="session")
+def make_lasting_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The same, for models that several tests share."""
+
+    def make(name: str, **options: Any) -> Path:
+        return _make_checkpoint(tmp_path_factory.mktemp(name) / name, **options)
+
+    return make
+
+
 @pytest.fixture
 def make_decoder(tmp_path: Path) -> Callable[..., Path]:
     """Maker of checkpoint folders of a causal model: ``make_decoder(special=, n_genes=, n_key_heads=, ...)``."""
@@ -707,3 +717,33 @@ def _enter_all(
 def enter_all() -> Callable[..., None]:
     """Enter every row that criteria and claims read: ``enter_all(adata, changes, edges=, record=, key=)``."""
     return _enter_all
+
+
+#: Where interventions are read.
+READOUT = "attention_L3"
+#: Rows of interventions that confirm everything.
+CAUSAL: dict[str, dict[str, Any]] = {
+    f"dose/top/{READOUT}": {"analysis": "A13", "p_raw": 0.001, "effect_size": -0.01},
+    f"top_5/{READOUT}": {"analysis": "A12", "p_raw": 0.001, "effect_size": -0.03},
+    f"top_5/{READOUT}/vs_random": {"analysis": "A12", "p_raw": 0.01, "effect_size": -0.03, "null_mean": -0.001},
+    f"uniform_top_5/{READOUT}": {"analysis": "A14", "p_raw": 0.01, "effect_size": -0.02},
+    f"uniform_random_10/{READOUT}": {"analysis": "A14", "p_raw": 0.9, "effect_size": 0.0},
+    f"mlp_2/{READOUT}": {"analysis": "A14", "p_raw": 0.02, "effect_size": -0.02},
+    f"mlp_3/{READOUT}": {"analysis": "A14", "status": "structurally_null"},
+    f"uniform_top_10/{READOUT}": {"analysis": "A14", "status": "not_applicable"},
+} | {
+    f"fidelity/{name}": {"analysis": "A15", "effect_size": 0.05, "statistic": 0.04, "baseline_value": 1e-9}
+    for name in ("top_5", "uniform_top_5", "mlp_2", "mlp_3")
+}
+
+
+def _enter_causal(adata: ad.AnnData, changes: dict[str, Any] | None = None) -> None:
+    rows = {name: {"name": name} | row | ((changes or {}).get(name) or {}) for name, row in CAUSAL.items()}
+    kept = [row for name, row in rows.items() if name not in (changes or {}) or (changes or {})[name] is not None]
+    _enter(adata, *kept, key="head_ablation")
+
+
+@pytest.fixture
+def enter_causal() -> Callable[..., None]:
+    """Enter every row of interventions that criteria and claims read: ``enter_causal(adata, changes)``."""
+    return _enter_causal

@@ -4,6 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import scepsis as sps
@@ -50,5 +51,61 @@ def test_section_and_figure_say_what_is_stored(scored: ad.AnnData, tmp_path: Pat
     assert "AUROC of references at every layer, highest: complexes" in page
 
 
+def _section(page: str, title: str) -> str:
+    return re.search(rf"<h2>{title}</h2>(.*?)</section>", page, re.DOTALL)[1].replace("\N{NO-BREAK SPACE}", " ")
+
+
+@pytest.fixture
+def profiled(scored: ad.AnnData) -> ad.AnnData:
+    """The same screen, with a network of twelve regulators, half of which are of a class."""
+    rng = np.random.default_rng(1)
+    names = scored.var_names.to_numpy(dtype=object)
+    network = pd.DataFrame(
+        [(names[5 * index], target) for index in range(12) for target in rng.choice(names[60:], 6, replace=False)],
+        columns=["source", "target"],
+    )
+    classes = {str(names[5 * index]): "master" for index in range(0, 12, 2)}
+    sps.tl.tf_profile(scored, network, edges="attention_L2", classes=classes, n_null=200)
+    sps.tl.attention_vs_coexpression(
+        scored, {"complexes": {"one": list(names[:20])}}, edges=["attention_L0", "attention_L2"], n_null=50,
+        show_progress_bar=False,
+    )  # fmt: skip
+    return scored
+
+
+def test_regulators_have_a_section_with_what_is_stored(profiled: ad.AnnData, tmp_path: Path) -> None:
+    section = _section(sps.report(profiled, tmp_path / "page.html").read_text(), "Regulators one by one")
+    result = profiled.uns["tf_profile"]
+    assert "12 regulators of 12 have at least 3 evaluated targets" in section
+    assert "fewer than 50: the tests are underpowered and no inference" in section
+    units = result["per_regulator"].sort_values("auroc")
+    for row in (units.iloc[0], units.iloc[-1]):
+        assert f"{row['regulator']} ({row['auroc']:.3f})" in section
+    tests = result["tests"].query("subset == 'several_targets'")
+    assert section.count("<tr>") == 1 + len(tests)
+    gap = tests.set_index("test").loc["class/master", "statistic"]
+    assert f"{gap:+.3f}".replace("-", "\N{MINUS SIGN}") in section
+
+
+def test_co_expression_has_a_section_with_what_is_stored(profiled: ad.AnnData, tmp_path: Path) -> None:
+    page = sps.report(profiled, tmp_path / "page.html").read_text()
+    section = _section(page, "Along co-expression")
+    summary = profiled.uns["attention_vs_coexpression"]["summary"]
+    assert section.count("<tr>") == 1 + len(summary)
+    for rho in summary["rho"]:
+        assert f"{rho:+.3f}".replace("-", "\N{MINUS SIGN}") in section
+    assert "permute the genes 50 times" in section
+    found = _section(page, "What could have been found")
+    for key in ("tf_profile", "attention_vs_coexpression"):
+        frame = profiled.uns[key]["detection"]
+        names = "against" if key.startswith("attention") else "test"
+        for (edges, name), own in frame.groupby(["edges", names], sort=False):
+            seen = own.loc[own["detected"], "delta"]
+            smallest = f"{seen.min():g} sd" if len(seen) else "none up to 2 sd"
+            assert re.search(rf"{re.escape(f'{edges}, {name}')}</td><td[^>]*>{smallest}</td>", found), (edges, name)
+
+
 def test_without_a_result_there_is_no_section(reported: Callable[..., ad.AnnData], tmp_path: Path) -> None:
-    assert "What layers know" not in sps.report(reported(), tmp_path / "page.html").read_text()
+    page = sps.report(reported(), tmp_path / "page.html").read_text()
+    for title in ("What layers know", "Regulators one by one", "Along co-expression"):
+        assert title not in page

@@ -28,7 +28,17 @@ def _entry(**changes: Any) -> dict[str, Any]:
     doses = pd.DataFrame(
         [{"family": "top", "readout": "attention_L5", "doses": "0;1;5", "p_value": 0.01, "slope": -0.02}]
     )
-    return {"results": table, "doses": doses, "params": {"model": "demo", "n_cells_run": 64}}
+    held = {
+        "condition": "top_5",
+        "readout": "attention_L5",
+        "difference": -0.0123,
+        "in_sample": -0.0312,
+        "ci_low": -0.02,
+    }
+    held |= {"ci_high": -0.001, "status": "ok"}
+    nothing = held | {"readout": "attention_L3", "status": "structurally_null", "difference": 0.0}
+    told = pd.DataFrame([held, nothing])
+    return {"results": table, "doses": doses, "held_out": told, "params": {"model": "demo", "n_cells_run": 64}}
 
 
 def text(**changes: Any) -> str:
@@ -45,6 +55,9 @@ def test_page_says_what_was_done_could_it_reach_did_it_bite_did_it_matter() -> N
     assert "it costs no more than others" in said
     assert "falls with the number of top heads taken out (0, 1, 5; p = 0.01)" in said
     assert "Of 2 results, 1 cannot reach what is read and say nothing, and 1 count as evidence" in said
+    assert "judged on the other, top_5 changes AUROC at attention_L5 by −0.0123 (−0.020 to −0.001)" in said
+    assert "those that all genes chose, by −0.0312" in said
+    assert "attention_L3 by" not in said
     assert "1 condition of the paper do not exist" in said
     assert "top_50" not in said
 

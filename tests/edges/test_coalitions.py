@@ -109,7 +109,8 @@ def test_values_are_those_of_whole_runs_of_one_cell(any_family: Any, delete: boo
             np.testing.assert_allclose(found[:, cell.row], expected, rtol=0, atol=2e-5 * max(scale, 1e-2))
         assert not found[game.nobody].any()
         one_by_one = play(model, cells, game.members, ablated, batch_size=1)
-        np.testing.assert_allclose(one_by_one, found, rtol=0, atol=2e-5 * np.abs(found).max())
+        tolerance = 2e-5 * max(np.abs(found).max(), 1e-2)  # of states of order one, in single precision
+        np.testing.assert_allclose(one_by_one, found, rtol=0, atol=tolerance)
         assert np.abs(found).max() > 1e-4
 
 

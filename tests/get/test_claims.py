@@ -84,6 +84,53 @@ def test_one_change_moves_one_claim(
     assert set(found.values()) == {"supported"}
 
 
+HEADS = "ranks worse without the chosen heads than without others"
+DOSE = "ranks worse with every dose of top heads taken out"
+WAYS = "ranks worse under other interventions"
+AT = "attention_L3"
+CAUSAL_CASES: list[tuple[str, dict[str, Any], str]] = [
+    (HEADS, {f"top_5/{AT}": {"effect_size": 0.02}}, "contradicted"),
+    (HEADS, {f"top_5/{AT}": EQUAL}, "null-equivalent"),
+    (HEADS, {f"top_5/{AT}": {"p_raw": 0.2}}, "inconclusive"),
+    (HEADS, {f"top_5/{AT}/vs_random": {"p_raw": 0.9}}, "inconclusive"),
+    # a null of heads whose loss moves nothing is none
+    (HEADS, {f"top_5/{AT}": EQUAL, "fidelity/top_5": {"effect_size": 0.01}}, "inconclusive"),
+    (HEADS, {"fidelity/top_5": {"statistic": 1e-10}}, "inconclusive"),
+    (HEADS, {"fidelity/top_5": None}, "inconclusive"),
+    (DOSE, {f"dose/top/{AT}": {"p_raw": 0.3}}, "inconclusive"),
+    (DOSE, {f"dose/top/{AT}": None}, "inconclusive"),
+    (WAYS, {f"mlp_2/{AT}": {"effect_size": 0.03}}, "contradicted"),
+    (WAYS, {f"uniform_top_5/{AT}": EQUAL}, "null-equivalent"),
+    (WAYS, {"fidelity/mlp_2": {"effect_size": 0.001}}, "inconclusive"),
+    (WAYS, {f"uniform_top_5/{AT}": None, f"mlp_2/{AT}": {"status": "structurally_null"}}, "inconclusive"),
+]
+
+
+@pytest.mark.parametrize(("claim", "changes", "verdict"), CAUSAL_CASES)
+def test_one_change_moves_one_claim_of_interventions(
+    empty: ad.AnnData, enter_causal: Callable[..., None], claim: str, changes: dict[str, Any], verdict: str
+) -> None:
+    enter_causal(empty, changes)
+    found = told(empty)
+    assert found.pop(claim) == verdict
+    assert {found.pop(other) for other in {HEADS, DOSE, WAYS} - {claim}} == {"supported"}
+    assert set(found.values()) == {"inconclusive"}, "nothing else was tested"
+
+
+def test_interventions_are_claimed_of_edges_that_were_tried(
+    empty: ad.AnnData, enter_all: Callable[..., None], enter_causal: Callable[..., None]
+) -> None:
+    enter_all(empty)
+    assert not {HEADS, DOSE, WAYS} & set(told(empty))
+    enter_causal(empty)
+    assert set(told(empty).values()) >= {"supported"}
+    found = sps.get.claims(empty, edges="attention").set_index("claim")
+    ids = found.loc[WAYS, "evidence"].split(";")
+    names = empty.uns["tests"].set_index("test_id").loc[ids, "name"]
+    assert set(names) == {f"uniform_top_5/{AT}", f"mlp_2/{AT}", "fidelity/uniform_top_5", "fidelity/mlp_2"}
+    assert found.loc[HEADS, "analysis"] == "A12;A15"
+
+
 def test_corrected_values_count_once_there_are_some(empty: ad.AnnData, enter_all: Callable[..., None]) -> None:
     enter_all(empty, {"above_chance": {"p_raw": 0.045}})
     assert told(empty)[CHANCE] == "supported"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scepsis.stats._auroc import auroc, placements
-from scepsis.stats._planted import planted
+from scepsis.stats._planted import critical_value, planted
 
 
 def test_half_of_the_positives_move_by_delta_deviations_and_nothing_else() -> None:
@@ -39,3 +39,20 @@ def test_without_positives_nothing_is_planted() -> None:
     scores = np.arange(6.0).reshape(2, 3)
     result = planted(scores, np.zeros((2, 3), dtype=bool), 1.0, np.random.default_rng(0))
     np.testing.assert_array_equal(result, scores)
+
+
+@pytest.mark.parametrize("n", [5, 18, 19, 20, 39, 99, 100, 1_000])
+def test_beyond_the_critical_value_p_is_significant_and_at_it_not(n: int) -> None:
+    drawn = np.random.default_rng(n).normal(size=n)
+
+    def p(statistic: float) -> float:
+        return (1 + np.sum(np.abs(drawn) >= abs(statistic))) / (1 + n)
+
+    critical = critical_value(drawn)
+    if n < 19:
+        assert critical == np.inf
+        assert p(1e9) > 0.05
+        return
+    assert p(critical) > 0.05
+    assert p(-critical) > 0.05
+    assert p(np.nextafter(critical, np.inf)) <= 0.05

@@ -145,6 +145,14 @@ def _require_distinct(names: list[Any]) -> None:
         raise ValueError(msg)
 
 
+def require_told_apart(names: list[str], *, argument: str = "edges") -> None:
+    """Raise unless everything that is scored, edges and what a tool adds to them, has a name of its own."""
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        msg = f"`{argument}` has the name {listing(repeated)}, which another predictor has too. "
+        raise ValueError(msg + "Pass a dict with other names.")
+
+
 def _companions(adata: AnnData, one: EdgeSet) -> list[tuple[Kind, str, bool]]:
     """Kind and key of what belongs beside attention, and whether its absence is told."""
     owner = edge_owner(adata, one.key)

@@ -36,6 +36,13 @@ MAKERS = {
 #: Analyses whose last run says which cells, genes, labels and network are meant; others vary them on purpose.
 DECIDING = ("A01", "A04", "A05", "A06", "A08", "A09", "A12", "A13", "A14")
 HASHES = ("cells_hash", "genes_hash", "labels_hash")
+#: End of the name of the test of heads against random ones, and beginnings of those of other interventions.
+AGAINST_RANDOM = "/vs_random"
+ORTHOGONAL = ("uniform_top_", "mlp_")
+#: What tells nothing of a model.
+UNREACHED = ("structurally_null", "not_applicable", "not_run")
+#: Cosine distance of hidden states above which an intervention took effect.
+MIN_MOVED = 0.02
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,25 @@ class Rows:
         """Every test of some analyses whose name begins so."""
         names = [key for key in self.by_name if key[0] in analyses and key[1].startswith(beginning)]
         return [self.piece(analysis, name) for analysis, name in names]
+
+    @property
+    def ablated(self) -> tuple[str, str] | None:
+        """Condition whose heads were held against random ones, and the first readout at which they were."""
+        for analysis, name in self.by_name:
+            if analysis == "A12" and name.endswith(AGAINST_RANDOM):
+                condition, readout = name.removesuffix(AGAINST_RANDOM).split("/")
+                return condition, readout
+        return None
+
+    def orthogonal(self, readout: str) -> list[Piece]:
+        """Other interventions than heads taken out, as far as the readout can feel them."""
+        names = [
+            name
+            for analysis, name in self.by_name
+            if analysis == "A14" and name.endswith(f"/{readout}") and name.startswith(ORTHOGONAL)
+        ]
+        pieces = [self.piece("A14", name) for name in names]
+        return [one for one in pieces if one["status"] not in UNREACHED]
 
     def _barred(self, row: pd.Series[Any]) -> str:
         what = f"{row['analysis']} {row['name']}"

@@ -11,7 +11,14 @@ from scepsis._core._gene_table import FEATURES
 from scepsis._core._keys import HEAD_ABLATION, TESTS
 from scepsis._core._numbers import ABSENT, count, decimal, enumerate_words, interval, p_value, percent, plural, signed
 from scepsis._core._registry import run_words
-from scepsis._report._biology import LAYERS, layers_section
+from scepsis._report._biology import (
+    COEXPRESSION,
+    LAYERS,
+    REGULATORS,
+    coexpression_section,
+    layers_section,
+    regulators_section,
+)
 from scepsis._report._causal import causal
 from scepsis._report._components import mediation, model_effects
 from scepsis._report._html import bullets, table, tag
@@ -38,6 +45,8 @@ PLANTED = {
     "cssi_null": "AUROC of states on the reference",
     "cssi_split_half": "held-out AUROC of states on the reference",
     "scaling_curve": "change of recovery with the number or kind of cells",
+    REGULATORS: "difference between regulators (signal in those of the class, or high in the property)",
+    COEXPRESSION: "correlation over pairs, under permuted genes",
     HEAD_ABLATION: "AUROC that is lost without heads",
 }
 
@@ -51,6 +60,8 @@ def battery(adata: AnnData) -> list[tuple[str, list[Markup]]]:
         ("Against degrees", "degree_null", _degree),
         ("Among matched targets", "matched_evaluation", _matched),
         ("What layers know", LAYERS, layers_section),
+        ("Regulators one by one", REGULATORS, regulators_section),
+        ("Along co-expression", COEXPRESSION, coexpression_section),
         ("Without some of its heads", HEAD_ABLATION, causal),
         ("Effects in the model", "model_effects", model_effects),
         ("Parts of the model", "mediation", mediation),
@@ -251,7 +262,7 @@ def _power(adata: AnnData) -> list[Markup]:
         if "versus" in frame:  # criterion (a), and chance; the frame has the other comparisons too
             frame = frame[frame["versus"].isin(["chance", *FEATURES])]
             frame = frame.assign(versus="against " + frame["versus"].map(_words))
-        by = ["edges", *(name for name in ("residualizer", "test", "versus", "readout") if name in frame)]
+        by = ["edges", *(name for name in ("residualizer", "test", "versus", "against", "readout") if name in frame)]
         for names, own in frame.groupby(by, sort=False):
             found = own.loc[own["detected"].astype(bool), "delta"]
             smallest = f"{found.min():g} sd" if len(found) else f"none up to {own['delta'].max():g} sd"

@@ -1,4 +1,4 @@
-"""Section on what layers know."""
+"""Sections on what layers know, on regulators one by one, and on what edges go along with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scepsis._core._numbers import ABSENT, count, decimal, interval, p_value, percent, signed
+from scepsis._core._numbers import ABSENT, count, decimal, enumerate_words, interval, p_value, percent, plural, signed
 from scepsis._report._html import bullets, table
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from scepsis._report._html import Markup
 
-LAYERS = "characterize_layers"
+LAYERS, REGULATORS, COEXPRESSION = "characterize_layers", "tf_profile", "attention_vs_coexpression"
+PROPERTIES = {"n_listed": "listed targets", "n_targets": "evaluated targets"}
 KINDS = {"directed": "directed", "undirected": "no direction", "gene_sets": "gene sets"}
 
 
@@ -88,3 +89,70 @@ def _left(name: str, curve: str, given: pd.DataFrame) -> str:
     where = f" at layer {layer}" if layer >= 0 else ""
     found = f"Of the correlation of {curve} with {name}{where} ({signed(at['r'].iloc[0])})"
     return f"{found} is left: {'; '.join(parts)}."
+
+
+def regulators_section(entry: Mapping[str, Any]) -> list[Markup]:
+    """How regulators differ, and what goes with it."""
+    units, tests, params = entry["per_regulator"], entry["tests"], entry["params"]
+    least, enough, several = (int(params[name]) for name in ("min_targets", "min_regulators", "n_several"))
+    has = "has" if several == 1 else "have"
+    of = count(units["regulator"].nunique())
+    said = [f"{plural(several, 'regulator')} of {of} {has} at least {least} evaluated targets."]
+    if several < enough:
+        said.append(f"These are fewer than {enough}: the tests are underpowered and no inference.")
+    known = units[(units["n_targets"] >= least) & units["auroc"].notna()]
+    said += [f"{edges}: {_ends(own)}." for edges, own in known.groupby("edges", sort=False)]
+    rows = [
+        [
+            str(row["edges"]), *_asked(str(row["test"])), str(row["status"]).replace("_", " "),
+            count(row["n_units"]), signed(row["statistic"]), p_value(row["p_value"]), p_value(row["q_value"]),
+            decimal(row["minimum_detectable"]),
+        ]
+        for _, row in tests[tests["subset"] == "several_targets"].iterrows()
+    ]  # fmt: skip
+    head = ["edges", "asked of", "statistic", "status", "regulators", "found", "p", "q", "detectable"]
+    caption = f"What goes with the AUROC of regulators that have at least {least} targets"
+    return [bullets(said), table(caption, head, rows, text_columns=4)]
+
+
+def _asked(test: str) -> list[str]:
+    kind, name = test.split("/", 1)
+    if kind == "class":
+        return [f"class {name}", "difference of mean AUROC"]
+    return [PROPERTIES.get(name, name.replace("_", " ")), "Spearman"]
+
+
+def _ends(own: pd.DataFrame) -> str:
+    """Median and ends of the AUROCs of regulators, the ends by name."""
+    ordered = own.sort_values("auroc", kind="stable")
+    low, high = ordered.iloc[0], ordered.iloc[-1]
+    return (
+        f"median AUROC {decimal(own['auroc'].median())}, from {low['regulator']} ({decimal(low['auroc'])}) "
+        f"to {high['regulator']} ({decimal(high['auroc'])})"
+    )
+
+
+def coexpression_section(entry: Mapping[str, Any]) -> list[Markup]:
+    """What edges go along with over all pairs, genes being what is permuted."""
+    summary, params = entry["summary"], entry["params"]
+    rows = [
+        [
+            str(row["edges"]), str(row["against"]).replace("_", " "), str(row["status"]).replace("_", " "),
+            count(row["n"]), signed(row["rho"]), decimal(row["null_sd"]), p_value(row["p_value"]),
+            percent(row["r2"]), decimal(row["rho_max"]), decimal(row["auroc"]),
+        ]
+        for _, row in summary.iterrows()
+    ]  # fmt: skip
+    listed = [str(name) for name in params["references"]]
+    said = (
+        f"Being listed by {enumerate_words(listed)} is 0 or 1 and rare: its largest possible correlation is beside it, "
+        "and the AUROC tells how well pairs are ranked."
+        if listed
+        else ""
+    )
+    head = [
+        "edges", "along", "status", "pairs", "Spearman", "sd, permuted genes", "p", "linear R²", "largest possible",
+        "AUROC",
+    ]  # fmt: skip
+    caption = f"Correlation over pairs of genes; p-values permute the genes {count(params['n_null'])} times"
+    return [bullets([said]), table(caption, head, rows, text_columns=3)]

@@ -29,6 +29,7 @@ def causal(entry: Mapping[str, Any]) -> list[Markup]:
         f"Heads and MLPs were taken out of {params['model']}, and attention was read anew on {cells}.",
         *(_against_random(row) for _, row in own[own["n_null"] > 0].iterrows()),
         *(_trend(row) for _, row in entry["doses"].iterrows() if row["family"] == "top"),
+        *(_held_out(row) for _, row in entry["held_out"].iterrows()),
         _what_counts(own),
         f"{plural(n_absent, 'condition')} of the paper do not exist in this model." if n_absent else "",
     ]
@@ -82,6 +83,17 @@ def _trend(row: pd.Series[Any]) -> str:
     falls = "falls" if row["p_value"] < 0.05 and row["slope"] < 0 else "is not shown to fall"
     told = f"({doses}; {equals('p', row['p_value'])})"
     return f"AUROC at {row['readout']} {falls} with the number of top heads taken out {told}."
+
+
+def _held_out(row: pd.Series[Any]) -> str:
+    if row["status"] != "ok":
+        return ""
+    return (
+        f"With heads chosen on one half of the source genes and judged on the other, {row['condition']} changes AUROC "
+        f"at {row['readout']} by {signed(row['difference'], 4)} "
+        f"({interval(row['ci_low'], row['ci_high'], sign=True)}); with those that all genes chose, by "
+        f"{signed(row['in_sample'], 4)}."
+    )
 
 
 def _what_counts(own: pd.DataFrame) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from scepsis._core._evidence import rows_of
+from scepsis._core._evidence import AGAINST_RANDOM, MIN_MOVED, Piece, rows_of
 from scepsis._core._keys import DETECTION_RATE, MEAN, VARIANCE
 from scepsis._core._numbers import decimal, equals, interval, signed
 from scepsis._core._registry import read_tests
@@ -17,7 +18,7 @@ from scepsis._core._validate import listing
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from scepsis._core._evidence import Piece, Rows
+    from scepsis._core._evidence import Rows
     from scepsis._core._types import Data
 
 Verdict = Literal["supported", "null-equivalent", "inconclusive", "contradicted"]
@@ -77,6 +78,11 @@ def claims(
     0.5; an interval of the retention below 80 % contradicts it. That listed pairs of unknown mode do not carry the
     score (A10) is contradicted when the score falls without them.
 
+    Interventions (A12 to A15) are claimed of edges for which there are any that reach the readout, the first at which
+    heads were held against random ones. A loss supports, a gain contradicts. *inconclusive* is what moved hidden
+    states by no more than 0.02, or by no more than rounding moves what enters the readout: nothing follows from it,
+    whatever the test says. Against random heads the test is one-sided, and shows no null.
+
     Examples
     --------
     >>> import scepsis as sps
@@ -126,7 +132,35 @@ def _claims_of(rows: Rows) -> list[dict[str, Any]]:
         _claim("above what degrees give", [degree], [_above_null(degree)]),
         _claim("does not rest on listed pairs of unknown mode", [known], [_unmoved(known)]),
         _claim("adds to gene features among matched targets", [matched], [_tested(matched)]),
+        *_caused(rows),
     ]
+
+
+def _caused(rows: Rows) -> list[dict[str, Any]]:
+    """Interventions, as far as there are any that can be felt."""
+    if rows.ablated is None:
+        return []
+    condition, readout = rows.ablated
+    taken = rows.piece("A12", f"{condition}/{readout}")
+    against, trend = rows.piece("A12", f"{taken.name}{AGAINST_RANDOM}"), rows.piece("A13", f"dose/top/{readout}")
+    none = Piece("A14", "", None, "no uniform or MLP intervention reaches the readout")
+    others = rows.orthogonal(readout) or [none]
+    heads = [taken, _effect_of(rows, taken), against]
+    ways = [*others, *(_effect_of(rows, one) for one in others if one.name)]
+    return [
+        _claim("ranks worse without the chosen heads than without others", heads, [_lost(taken), _lost(against)]),
+        _claim("ranks worse with every dose of top heads taken out", [trend], [_lost(trend)]),
+        _claim("ranks worse under other interventions", ways, [_lost(one) for one in others]),
+    ]
+
+
+def _effect_of(rows: Rows, piece: Piece) -> Piece:
+    """How far an intervention moved hidden states; barred where that is too little for anything to follow."""
+    moved = rows.piece("A15", f"fidelity/{piece.name.split('/')[0]}")
+    if moved.barred or (moved["effect_size"] > MIN_MOVED and moved["statistic"] > moved["baseline_value"]):
+        return moved
+    told = f"{moved.name} {decimal(moved['effect_size'])}, too little for anything to follow"
+    return replace(moved, barred=told)
 
 
 def _claim(claim: str, pieces: Sequence[Piece], found: Sequence[tuple[Verdict, str]]) -> dict[str, Any]:
@@ -178,6 +212,13 @@ def _differs(piece: Piece) -> tuple[Verdict, str]:
     """By significance alone: either sign is a difference."""
     verdict, told = _tested(piece)
     return "supported" if verdict == "contradicted" else verdict, told
+
+
+def _lost(piece: Piece) -> tuple[Verdict, str]:
+    """A claim of a loss."""
+    verdict, told = _tested(piece)
+    opposite: dict[Verdict, Verdict] = {"supported": "contradicted", "contradicted": "supported"}
+    return opposite.get(verdict, verdict), told
 
 
 def _by_interval(piece: Piece) -> tuple[Verdict, str]:

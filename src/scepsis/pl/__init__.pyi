@@ -10,6 +10,7 @@ from ._confounds._degree_null import degree_null
 from ._confounds._explain_edges import explain_edges
 from ._confounds._incremental_value import incremental_value
 from ._confounds._matched_evaluation import matched_evaluation
+from ._confounds._matched_negatives import matched_negatives
 from ._confounds._reference_auroc import reference_auroc
 from ._confounds._residualize_edges import residualize_edges
 from ._contexts._compare_models import compare_models
@@ -44,6 +45,7 @@ __all__ = [
     "head_ranking",
     "incremental_value",
     "matched_evaluation",
+    "matched_negatives",
     "mediation",
     "model_effects",
     "network",

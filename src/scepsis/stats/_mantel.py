@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 
+from scepsis.stats._planted import critical_value
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -23,6 +25,8 @@ class Mantel:
     null_sd: float
     z: float
     p_value: float
+    #: Distance from 0 beyond which the correlation is significant at 5 %.
+    critical: float = np.nan
 
 
 def mantel(
@@ -65,7 +69,7 @@ def mantel(
     mean, sd = float(drawn.mean()), float(drawn.std(ddof=1))
     far = np.abs(drawn) >= abs(observed) * (1 - 1e-12)
     z = (observed - mean) / sd if sd > 1e-12 else np.nan
-    return Mantel(observed, mean, sd, z, (1 + int(far.sum())) / (1 + n_null))
+    return Mantel(observed, mean, sd, z, (1 + int(far.sum())) / (1 + n_null), critical_value(drawn))
 
 
 def _standardised(values: FloatArray, valid: BoolArray, *, ranks: bool) -> NDArray[np.float64] | None:

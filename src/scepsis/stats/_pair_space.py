@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from scepsis.stats._influence import PooledVariance
 
 
+#: Pairs whose influence is looked up before any of it is added up.
+BLOCK = 512
+
+
 @dataclass(frozen=True)
 class PairSpace:
     """Pairs that are ranked against each other, one after the other."""
@@ -274,16 +278,23 @@ def _sum(
     of_pairs: NDArray[np.float64],
 ) -> None:
     wanted = len(slope) > 0
-    for pair in range(len(step)):
-        i, j, s = row[pair], column[pair], step[pair]
-        for index in range(of_negative.shape[1]):
-            value = np.float64(of_negative[s, index])
-            by_row[i, index] += value
-            by_column[j, index] += value
-            of_pairs[0, index] += value * value
-            of_pairs[1, index] += value * base[pair, index]
-            if wanted:
-                slope[pair, index] += np.float32(weight * value)
+    n_sets = of_negative.shape[1]
+    values = np.empty((BLOCK, n_sets), dtype=np.float32)
+    for start in range(0, len(step), BLOCK):
+        stop = min(start + BLOCK, len(step))
+        for pair in range(start, stop):  # by themselves, look-ups do not wait for each other
+            for index in range(n_sets):
+                values[pair - start, index] = of_negative[step[pair], index]
+        for pair in range(start, stop):
+            i, j = row[pair], column[pair]
+            for index in range(n_sets):
+                value = np.float64(values[pair - start, index])
+                by_row[i, index] += value
+                by_column[j, index] += value
+                of_pairs[0, index] += value * value
+                of_pairs[1, index] += value * base[pair, index]
+                if wanted:
+                    slope[pair, index] += np.float32(weight * value)
 
 
 @numba.njit(cache=True, nogil=True)

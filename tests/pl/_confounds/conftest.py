@@ -100,6 +100,34 @@ def _make_reference(*, unordered: bool = False, seed: int = 0) -> ad.AnnData:
     return adata
 
 
+def _make_negatives() -> ad.AnnData:
+    known = {"variance": ("baseline", 0.61), "mean_product": ("baseline", 0.58), "attention": ("edges", 0.66)}
+    known |= {"twin": ("control", np.nan)}
+    summary = [
+        {
+            "predictor": name,
+            "kind": kind,
+            "statistic": statistic,
+            "auroc": middle + shift,
+            "ci_low": middle + shift - 0.05 if name != "variance" else np.nan,
+            "ci_high": middle + shift + 0.04 if name != "variance" else np.nan,
+            "n_pos": 1_234,
+            "status": "ok" if np.isfinite(middle) else "not_run",
+        }
+        for name, (kind, middle) in known.items()
+        for statistic, shift in (("matched", 0.0), ("balanced", -0.03), ("pooled", 0.02))
+    ]
+    adata = ad.AnnData(np.zeros((2, 2)))
+    adata.uns["matched_negatives"] = {"params": {"margin": 0.02}, "summary": pd.DataFrame(summary)}
+    return adata
+
+
+@pytest.fixture
+def against_alike() -> Callable[..., ad.AnnData]:
+    """Maker of a result of `matched_negatives`."""
+    return _make_negatives
+
+
 @pytest.fixture
 def against_null() -> Callable[..., ad.AnnData]:
     """Maker of a result of `degree_null`: ``against_null(n_draws=)``."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import scepsis as sps
+from scepsis._core._numbers import signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,11 +34,11 @@ def test_lines_are_the_stored_means(adata: ad.AnnData) -> None:
     names = {text.get_text() for text in ax.texts}
     assert {"attention", "spearman", "variance", "mean", "detection rate"} <= names
     own = found[found["predictor"] == "attention"]
-    assert {f"{value:+.3f}" for value in own["difference"]} <= names
+    assert {signed(value) for value in own["difference"]} <= names
     labels = [tick.get_text() for tick in ax.get_xticklabels()]
     assert all(f"n = {n}" in label for n, label in zip(own["n_units"], labels, strict=True))
     bold = {text.get_text() for text in ax.texts if text.get_fontweight() == "bold"}
-    assert bold == {f"{row['difference']:+.3f}" for _, row in own.iterrows() if row["ci_low"] > 0 or row["ci_high"] < 0}
+    assert bold == {signed(row["difference"]) for _, row in own.iterrows() if row["ci_low"] > 0 or row["ci_high"] < 0}
 
 
 def test_given_axes_and_what_is_missing(adata: ad.AnnData) -> None:

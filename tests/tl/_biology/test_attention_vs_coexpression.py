@@ -71,6 +71,32 @@ def test_a_gene_level_confound_looks_like_expression(make_layers: Callable[..., 
     assert bins["coexpression"].is_monotonic_increasing
 
 
+def test_what_would_have_been_found(make_layers: Callable[..., Any]) -> None:
+    """Noise: hardly any signal is seen when it is weak, and a strong one always."""
+    adata, references = make_layers(signal=0, confound=0)
+    result = run(adata, {"net": references["regulation"]})
+    frame = result["detection"]
+    assert list(dict.fromkeys(frame["against"])) == ["spearman", "mean_product", "net"]
+    for against, own in frame.groupby("against", sort=False):
+        assert own["statistic"].is_monotonic_increasing, against
+        assert own.set_index("delta").loc[2.0, "detected"], against
+    assert (frame["detected"] == (frame["ci_low"] > 0)).all()
+    # a loop of the whole test over edges that have the signal
+    n = adata.n_vars
+    edges = (adata.varp["attention_L0"].astype(np.float64) + adata.varp["attention_L0"].T) / 2
+    valid = np.triu(~np.eye(n, dtype=bool), 1) & ~np.isnan(edges)
+    other = np.abs(adata.varp["spearman"].astype(np.float64))[valid]
+    top = np.flatnonzero(other > np.sort(other)[-len(other) // 20 - 1])
+    values = edges[valid]
+    generator = sps._core._rng.child(0, "attention_vs_coexpression", "planted", "attention_L0", "spearman")
+    values[generator.permutation(top)[: len(top) // 2]] += 0.5 * values.std()
+    expected = spearmanr(values, other).statistic
+    row = frame.query("against == 'spearman' and delta == 0.5").iloc[0]
+    assert row["statistic"] == pytest.approx(expected, abs=1e-9)
+    few = run(adata, n_null=10, key_added="few")["detection"]
+    assert not few["detected"].any(), "ten permutations give no p below 0.05"
+
+
 def test_degenerate_edges_have_a_status_and_wrong_input_is_told(
     make_layers: Callable[..., Any], untouched: Callable[..., Any], roundtrips: Callable[..., Any]
 ) -> None:
@@ -84,6 +110,7 @@ def test_degenerate_edges_have_a_status_and_wrong_input_is_told(
         "mean_sum": "constant_score", "all": "no_negatives", "none": "no_positives",
     }  # fmt: skip
     assert result["summary"]["p_value"].isna().all()
+    assert result["detection"].empty
     for back in roundtrips(ad.AnnData(np.zeros((1, 1)), uns={"attention_vs_coexpression": result})):
         frame = back.uns["attention_vs_coexpression"]["summary"]
         pd.testing.assert_frame_equal(frame, result["summary"], check_dtype=False)
@@ -92,6 +119,7 @@ def test_degenerate_edges_have_a_status_and_wrong_input_is_told(
         ({"references": references["regulation"]}, TypeError, "must be a dict from names"),
         ({"versus": "pearson"}, KeyError, "pearson"),
         ({"n_null": 1}, ValueError, "n_null"),
+        ({"references": {"spearman": references["regulation"]}}, ValueError, "another predictor has too"),
     ):
         with untouched(adata), pytest.raises(error, match=words):
             run(adata, **more)

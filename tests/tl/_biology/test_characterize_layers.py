@@ -253,6 +253,13 @@ def test_wrong_input_is_told_before_any_work(make_layers: Callable[..., Any], un
         ({"net": network}, {"versus": "pearson"}, KeyError, "pearson"),
         ({"net": network}, {"universe": "unordered"}, ValueError, "universe"),
         ({"net": network}, {"top": 0}, ValueError, "top"),
+        ({"net": network}, {"edges": {"mean": "attention_L0"}}, ValueError, "'mean', which another predictor has"),
+        (
+            {"sets": references["complexes"]},
+            {"edges": {"mean_product": "attention_L0"}},
+            ValueError,
+            "'mean_product', which another predictor has",
+        ),
     ]
     for given, more, error, words in wrong:
         with untouched(adata), pytest.raises(error, match=words):

@@ -115,7 +115,7 @@ def test_results_survive_the_disk_and_wrong_input_is_told(
     network = references["regulation"]
     result = run(adata, network, classes=pd.Series(masters(network)))
     for back in roundtrips(ad.AnnData(np.zeros((1, 1)), uns={"tf_profile": result})):
-        for name in ("per_regulator", "tests"):
+        for name in ("per_regulator", "tests", "detection"):
             pd.testing.assert_frame_equal(back.uns["tf_profile"][name], result[name], check_dtype=False)
     for more, error, words in (
         ({"classes": {"nobody": "a"}}, ValueError, "names none"),
@@ -128,4 +128,36 @@ def test_results_survive_the_disk_and_wrong_input_is_told(
     nothing = pd.DataFrame({"source": ["TF01"], "target": ["TF02"]})
     adata.varp["attention_L7"][adata.var_names.get_loc("TF01")] = np.nan
     empty = run(adata, nothing, key_added="empty")
-    assert len(empty["per_regulator"]) == len(empty["tests"]) == 0
+    assert len(empty["per_regulator"]) == len(empty["tests"]) == len(empty["detection"]) == 0
+
+
+def test_what_would_have_been_found_is_what_is_found_in_edges_that_have_it(make_layers: Callable[..., Any]) -> None:
+    adata, references = make_layers(signal=0.0, confound=0.0)
+    network = references["regulation"]
+    classes = masters(network)
+    before = run(adata, network, classes=classes, min_regulators=5)
+    seen = before["detection"].set_index(["test", "delta"])
+    assert list(dict.fromkeys(before["detection"]["test"])) == list(dict.fromkeys(before["tests"]["test"]))
+    gap = seen.loc["class/master", "statistic"]
+    assert gap.is_monotonic_increasing
+    assert seen.loc[("class/master", 2.0), "detected"]
+    assert not seen.loc[("class/master", 0.25), "detected"]
+    assert (seen["detected"] == (seen["ci_low"] > 0)).all()
+    # the same signal put into the edges, by hand, in regulators of the class alone
+    edges = adata.varp["attention_L7"].astype(np.float64)
+    listed = (adata.varp["regulation"] != 0) & ~np.isnan(edges)
+    sources = [adata.var_names.get_loc(name) for name in before["per_regulator"]["regulator"]]
+    taken = edges[sources]
+    places = np.flatnonzero(listed[sources] & (np.arange(adata.n_vars) != np.array(sources)[:, None]))
+    generator = sps._core._rng.child(0, "tf_profile", "planted", "attention_L7")
+    chosen = generator.permutation(places)[: len(places) // 2]
+    raised = taken.copy()
+    raised.flat[chosen] += 2.0 * np.nanstd(taken)
+    inside = [name in classes for name in before["per_regulator"]["regulator"]]
+    edges[np.array(sources)[inside]] = raised[inside]
+    adata.varp["lifted"] = edges
+    with pytest.warns(UserWarning, match="no record"):
+        after = run(adata, network, edges="lifted", classes=classes, min_regulators=5, key_added="after")
+    found = after["tests"].query("test == 'class/master' and subset == 'several_targets'").iloc[0]
+    assert found["statistic"] == pytest.approx(seen.loc[("class/master", 2.0), "statistic"], abs=1e-6)
+    assert found["p_value"] < 0.05

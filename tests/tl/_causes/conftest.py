@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 N_GENES, N_GROUPS, N_LAYERS, SIZE = 60, 8, 12, 10
 #: Layer and number of the head without which the last layer cannot tell sources apart.
 PLANTED = (4, 7)
-#: The model, made once for all tests.
-BUILT: list[Any] = []
 
 
 def targets_of() -> np.ndarray:
@@ -27,16 +25,18 @@ def targets_of() -> np.ndarray:
     return np.stack([np.isin(np.arange(N_GENES), rng.choice(N_GENES, 9, replace=False)) for _ in range(N_GROUPS)])
 
 
-@pytest.fixture
-def planted_model(make_checkpoint: Callable[..., Any]) -> Any:
+@pytest.fixture(scope="session")
+def planted_model(make_lasting_checkpoint: Callable[..., Any]) -> Any:
     """
+    Shared by all tests, which leave it as it is.
+
     Tokens are one-hot in dimensions 0 to 59; gene i belongs to group ``i % 8``.
 
     The planted head looks at the own group and writes its number into dimensions 60 to 67; every head of the last
     layer looks for the targets of the group that it finds there. All other heads write a little noise, MLPs nothing.
     """
     model = sps.models.load(
-        make_checkpoint(n_genes=N_GENES, n_layers=N_LAYERS, n_heads=12, width=12 * SIZE, sigma=0.01)
+        make_lasting_checkpoint("planted", n_genes=N_GENES, n_layers=N_LAYERS, n_heads=12, width=12 * SIZE, sigma=0.01)
     )
     network = model.network
     words = network.embeddings.word_embeddings.weight
@@ -71,13 +71,12 @@ def planted_model(make_checkpoint: Callable[..., Any]) -> Any:
             last.query.weight[reader * SIZE + number, N_GENES + number] = 0.3
             for gene in np.flatnonzero(listed[number]):
                 last.key.weight[reader * SIZE + number, gene] = 0.3
-    BUILT.append(model)
     return model
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def planted_screen() -> ad.AnnData:
-    """40 control cells and 16 perturbed genes, whose responders are the targets of their group."""
+    """To be copied: 40 control cells and 16 perturbed genes, whose responders are the targets of their group."""
     rng = np.random.default_rng(0)
     names = [f"G{index}" for index in range(N_GENES)]
     counts = rng.poisson(3.0, size=(40, N_GENES)).astype(np.float32)
@@ -95,7 +94,7 @@ def planted_screen() -> ad.AnnData:
     return adata
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def planted_network() -> pd.DataFrame:
     """Targets of the first 24 genes."""
     listed = targets_of()

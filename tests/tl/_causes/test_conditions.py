@@ -25,3 +25,10 @@ def test_small_models_get_small_doses_and_reasons() -> None:
     assert "top_1" not in paper_names(60, 5)
     assert found.keys() >= {"top_50"}
     assert paper_names(1, 0)["layer_readout-1"]
+
+
+def test_sets_of_heads_have_a_way_of_being_changed() -> None:
+    assert HEADS.fullmatch("mean_top_5")["how"] == "mean"
+    assert HEADS.fullmatch("uniform_random_5a")["how"] == "uniform"
+    assert HEADS.fullmatch("top_5")["how"] is None
+    assert HEADS.fullmatch("zero_top_5") is None

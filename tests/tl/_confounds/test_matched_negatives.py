@@ -168,6 +168,13 @@ def test_features_and_a_direction_are_needed(untouched: Callable[..., Any]) -> N
         _run(adata, net)
 
 
+@pytest.mark.parametrize("name", ["mean", "mean_product"])
+def test_edges_that_are_called_like_a_baseline_are_refused(name: str, untouched: Callable[..., Any]) -> None:
+    adata, net = _world()
+    with untouched(adata), pytest.raises(ValueError, match=f"has the name '{name}', which another predictor has too"):
+        _run(adata, net, edges={name: "edges"})
+
+
 @pytest.mark.real_data
 def test_trrust_on_a_whole_transcriptome(data_dir: Path) -> None:
     cells = ad.read_h5ad(data_dir / "cells" / "scmixology_lung_lines_5batches.h5ad")

@@ -36,7 +36,7 @@ def _network(adata: ad.AnnData) -> pd.DataFrame:
 
 
 def test_steps_count_what_the_tools_would_do(adata: ad.AnnData) -> None:
-    """The counts are those of a run: cells, fits of `incremental_value`, networks of the null."""
+    """The counts are those of a run: cells, fits of `incremental_value`, networks, passes of an ablation."""
     adata.var["edge_panel"] = np.arange(adata.n_vars) < 120
     model = sps.models.load("demo")
     sps.tl.plan(adata, model, edges=["spearman", "attention"], reference=_network(adata), n_null=70)
@@ -46,7 +46,10 @@ def test_steps_count_what_the_tools_would_do(adata: ad.AnnData) -> None:
         "incremental_value/logistic",
         "incremental_value/gbdt",
         "degree_null",
+        "rank_heads",
+        "ablate_heads",
     ]
+    assert steps.loc["rank_heads", "n_units"] == adata.obs["edge_cells"].sum()
     assert steps.loc["attention_edges", "n_units"] == adata.obs["edge_cells"].sum()
     # 35 folds, gene features alone once, and two sets with five placebos each
     assert steps.loc["incremental_value/gbdt", "n_units"] == 35 * (1 + 2 * 6)
@@ -57,6 +60,14 @@ def test_steps_count_what_the_tools_would_do(adata: ad.AnnData) -> None:
     # sums and counts of two maps over 120 genes; two maps and their mean over all genes
     expected = 120**2 * (8 * 2 + 4) + 3 * 4 * adata.n_vars**2
     assert steps.loc["attention_edges", "n_bytes"] == expected
+    quiet = {"show_progress_bar": False}
+    sps.tl.rank_heads(adata, model, reference=_network(adata), **quiet)
+    sps.tl.ablate_heads(adata, model, n_random=1, n_cells=4, n_fidelity=2, **quiet)
+    result = adata.uns["head_ablation"]
+    able = result["results"].query("status != 'not_applicable'")["condition"].nunique()
+    assert len(result["held_out"]) == 1
+    # one without anything, each condition, the heads of either half, and all random sets
+    assert steps.loc["ablate_heads", "n_units"] == adata.obs["edge_cells"].sum() * (1 + able + 2 + 70)
 
 
 def test_diagonal_and_jobs_cost_less(adata: ad.AnnData) -> None:
@@ -116,6 +127,10 @@ def test_what_is_not_there_yet_is_said(adata: ad.AnnData, caplog: pytest.LogCapt
     assert plan["steps"]["status"].tolist() == ["not_run"]
     assert "perturbation_effects" in plan["steps"]["reason"][0]
     assert plan["power"]["status"].tolist() == ["not_run"]
+    adata.var["edge_panel"] = np.arange(adata.n_vars) < 30
+    sps.tl.plan(adata, sps.models.load("demo"), edges="spearman", reference=_network(adata), n_null=50)
+    steps = adata.uns["plan"]["steps"].set_index("step")
+    assert (steps.loc[["rank_heads", "ablate_heads"], "status"] == "not_run").all()
 
 
 def test_what_would_not_fit_is_not_tried(adata: ad.AnnData) -> None:

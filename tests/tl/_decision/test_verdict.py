@@ -267,32 +267,13 @@ def test_bad_input(empty: ad.AnnData, enter_all: Callable[..., None], untouched:
 
 
 READOUT = "attention_L3"
-CAUSAL: dict[str, dict[str, Any]] = {
-    f"dose/top/{READOUT}": {"analysis": "A13", "p_raw": 0.001, "effect_size": -0.01},
-    f"top_5/{READOUT}": {"analysis": "A12", "p_raw": 0.001, "effect_size": -0.03},
-    f"top_5/{READOUT}/vs_random": {"analysis": "A12", "p_raw": 0.01, "effect_size": -0.03, "null_mean": -0.001},
-    f"uniform_top_5/{READOUT}": {"analysis": "A14", "p_raw": 0.01, "effect_size": -0.02},
-    f"uniform_random_10/{READOUT}": {"analysis": "A14", "p_raw": 0.9, "effect_size": 0.0},
-    f"mlp_2/{READOUT}": {"analysis": "A14", "p_raw": 0.02, "effect_size": -0.02},
-    f"mlp_3/{READOUT}": {"analysis": "A14", "status": "structurally_null"},
-    f"uniform_top_10/{READOUT}": {"analysis": "A14", "status": "not_applicable"},
-} | {
-    f"fidelity/{name}": {"analysis": "A15", "effect_size": 0.05, "statistic": 0.04, "baseline_value": 1e-9}
-    for name in ("top_5", "uniform_top_5", "mlp_2", "mlp_3")
-}
-
-
-def enter_causal(adata: ad.AnnData, enter: Callable[..., None], changes: dict[str, Any] | None = None) -> None:
-    rows = {name: {"name": name} | row | ((changes or {}).get(name) or {}) for name, row in CAUSAL.items()}
-    kept = [row for name, row in rows.items() if name not in (changes or {}) or (changes or {})[name] is not None]
-    enter(adata, *kept, key="head_ablation")
 
 
 def test_interventions_that_meet_everything_make_the_verdict_true(
-    empty: ad.AnnData, enter_all: Callable[..., None], enter: Callable[..., None]
+    empty: ad.AnnData, enter_all: Callable[..., None], enter_causal: Callable[..., None]
 ) -> None:
     enter_all(empty)
-    enter_causal(empty, enter)
+    enter_causal(empty)
     found = judge(empty)
     assert passed(found) == {"a": True, "b": True, "c": True, "d": True, "overall": True}
     evidence = empty.uns["verdict"]["evidence"].query("criterion == 'd'")
@@ -313,9 +294,9 @@ FAILING_CAUSAL: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("changes", "told"), FAILING_CAUSAL)
 def test_one_causal_condition_that_fails_fails_it(
-    empty: ad.AnnData, enter: Callable[..., None], changes: dict[str, Any], told: str
+    empty: ad.AnnData, enter_causal: Callable[..., None], changes: dict[str, Any], told: str
 ) -> None:
-    enter_causal(empty, enter, changes)
+    enter_causal(empty, changes)
     found = judge(empty)
     assert passed(found)["d"] is False
     assert told in found.loc["d", "reason"]
@@ -334,9 +315,9 @@ OPEN_CAUSAL: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("changes", "told"), OPEN_CAUSAL)
 def test_what_cannot_be_judged_is_open(
-    empty: ad.AnnData, enter: Callable[..., None], changes: dict[str, Any], told: str
+    empty: ad.AnnData, enter_causal: Callable[..., None], changes: dict[str, Any], told: str
 ) -> None:
-    enter_causal(empty, enter, changes)
+    enter_causal(empty, changes)
     found = judge(empty)
     assert passed(found)["d"] is None
     assert told in found.loc["d", "reason"]

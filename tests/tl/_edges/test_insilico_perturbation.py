@@ -151,6 +151,29 @@ def test_edges_are_scored_beside_their_random_twin_and_their_ranks(controls: ad.
         assert np.isfinite(scored.loc[name, "auroc"]), name
 
 
+@pytest.mark.filterwarnings("ignore:There is no record of the cells")
+def test_what_edges_add_is_asked_of_them_as_of_any(make_screen: Callable[..., ad.AnnData], small_model: Any) -> None:
+    """The same AUROCs and gains as those of a table with the same numbers."""
+    genes = tuple(f"G{number}" for number in range(8))
+    adata = make_screen(perturbed=genes, n_controls=60, n_perturbed=30)
+    sps.pp.select_cells(adata)
+    sps.pp.gene_features(adata)
+    sps.tl.perturbation_effects(adata, min_cells=20, n_null_splits=1, show_progress_bar=False)
+    run(adata, small_model, sources=list(genes))
+    matrix = sps.get.edge_matrix(adata, "insilico")
+    table = matrix.loc[list(genes)].stack().rename_axis(["source", "target"]).rename("weight").reset_index()
+    edges = {"insilico": "insilico", "table": table}
+    sps.tl.perturbation_auroc(adata, edges=edges, n_boot=20, baselines=())
+    told = adata.uns["perturbation_auroc"]["summary"].set_index("predictor")["auroc"]
+    assert np.isfinite(told["insilico"])
+    assert told["insilico"] == pytest.approx(told["table"], abs=1e-12)
+    asked = {"splits": ["perturbation"], "metrics": ["auroc"], "n_boot": 20, "n_placebo": 1}
+    sps.tl.incremental_value(adata, edges=edges, allow_different_cells=True, **asked)
+    gains = adata.uns["incremental_value"]["gains"].set_index(["edges", "learner"])["gain"].unstack("learner")
+    assert gains.notna().all(axis=None)
+    np.testing.assert_allclose(gains.loc["insilico"], gains.loc["table"], atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [

@@ -106,7 +106,7 @@ def _row(ax: Axes, y: float, row: pd.Series[Any]) -> None:
         ax.axhspan(y - 0.5, y + 0.5, color=FAINT, alpha=0.16, linewidth=0, zorder=0)
         ax.plot(0, y, marker="x", color=FAINT, markersize=6, zorder=3)
         why = "cannot reach this readout" if row["status"] == "structurally_null" else "had no effect"
-        ax.annotate(why, (0, y), (8, 0), textcoords="offset points", va="center", fontsize=SMALL, color="#5A5A5A")
+        ax.text(1.02, y, why, transform=ax.get_yaxis_transform(), va="center", fontsize=SMALL, color="#5A5A5A")
         return
     if np.isfinite([row["ci_low"], row["ci_high"]]).all():
         ax.plot([row["ci_low"], row["ci_high"]], [y, y], color=look.colour, linewidth=1.6, zorder=2)

@@ -149,6 +149,7 @@ def _finish(ax: Axes, ticks: list[tuple[float, str, bool]], *, bottom: float) ->
     ax.axvline(0, color=INK, linewidth=0.8)
     low, high = ax.get_xlim()
     ax.set_xlim(max(min(low, -0.1), -1), min(max(high, 0.1), 1))
+    ax.locator_params(axis="x", nbins=5)
     ax.set_xlabel("rank correlation with measured effects")
     bare(ax)
     handles = [marker_handle(look) for look in LOOKS.values()] + [marker_handle(TRIVIAL)]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scepsis._core._numbers import signed
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame
 from scepsis._core._validate import listing, require_choice
@@ -153,7 +154,7 @@ def _draw(ax: Axes, row: pd.Series[Any], y: float, appearance: Look) -> None:
             zorder=3,
         )
     deciding = row["gain"] if row["decided_by"] == "gene_only" else row["gain_placebo"]
-    ax.text(1.02, y + LOWER / 2, f"{deciding:+.3f}", transform=beside, color=INK, fontsize=SMALL, va="center")
+    ax.text(1.02, y + LOWER / 2, signed(deciding), transform=beside, color=INK, fontsize=SMALL, va="center")
 
 
 def _finish(

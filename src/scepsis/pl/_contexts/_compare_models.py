@@ -68,6 +68,7 @@ def compare_models(
     >>> import scepsis as sps
     >>> adata = sps.datasets.demo()
     >>> sps.pp.select_cells(adata)
+    >>> sps.pp.gene_features(adata)
     >>> sps.tl.correlation_edges(adata)
     >>> sps.tl.baseline_edges(adata, method="ridge")
     >>> truth = sps.get.edges(adata, "regulation")

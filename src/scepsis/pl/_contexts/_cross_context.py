@@ -72,8 +72,8 @@ def cross_context(
     --------
     >>> import mudata
     >>> import scepsis as sps
-    >>> small = {"n_genes": 120, "n_regulators": 14, "n_other": 4, "n_controls": 200, "cells_per_perturbation": 30}
-    >>> lines = {f"line {seed}": sps.datasets.simulate_screen(**small, rng=seed) for seed in (1, 2)}
+    >>> small = {"n_genes": 200, "n_regulators": 20, "n_other": 0, "n_controls": 300, "cells_per_perturbation": 80}
+    >>> lines = {f"line {seed}": sps.datasets.simulate_screen(**small, rng=seed) for seed in (1, 2, 3)}
     >>> with mudata.set_options(pull_on_update=False):
     ...     mdata = mudata.MuData(lines, axis=1)
     >>> steps = ["incremental_value", "matched_evaluation", "explain_edges", "residualize_edges"]

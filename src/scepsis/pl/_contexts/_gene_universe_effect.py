@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scepsis._core._numbers import signed
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame
 from scepsis.pl._style import FAINT, INK, KINDS, SMALL, axes_or_new, bare, spread
@@ -122,7 +123,7 @@ def _differences(ax: Axes, rows: pd.DataFrame, place: dict[str, Any]) -> None:
     for _, row in rows.iterrows():
         sure = row["ci_low"] > 0 or row["ci_high"] < 0
         ax.text(
-            place[row["protocol"]], 1.03, f"{row['difference']:+.3f}", transform=above, ha="center", color=INK,
+            place[row["protocol"]], 1.03, signed(row['difference']), transform=above, ha="center", color=INK,
             fontsize=SMALL, fontweight="bold" if sure else "normal",
         )  # fmt: skip
     ax.set_title(f"{rows['predictor'].iloc[0]}: difference of AUROC", fontsize=SMALL + 1, pad=20)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scepsis._core._keys import SELECT_LAYER
-from scepsis._core._numbers import equals
+from scepsis._core._numbers import equals, interval, signed
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_result
 from scepsis.pl._style import FAINT, INK, KINDS, SMALL, axes_or_new, bare
@@ -113,7 +113,7 @@ def _nested(ax: Axes, frame: pd.DataFrame, params: dict[str, Any], summary: pd.D
     ax.set_ylabel(f"AUROC less that of {params['versus']}")
     row = summary.iloc[0]
     if row["status"] == "ok":
-        told = f"held out {row['difference']:+.3f} ({row['twoway_low']:+.3f} to {row['twoway_high']:+.3f}), "
+        told = f"held out {signed(row['difference'])} ({interval(row['twoway_low'], row['twoway_high'], sign=True)}), "
         told += f"\n{equals('p', row['p_bonferroni'])} for {row['n_layers']} layers"
     else:
         told = str(row["status"]).replace("_", " ")

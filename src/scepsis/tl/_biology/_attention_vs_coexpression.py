@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -12,7 +13,7 @@ from scepsis._core._resolve import resolve
 from scepsis._core._rng import child, resolve_seed
 from scepsis._core._store import record, write
 from scepsis._core._validate import require_choice, require_key, require_positive
-from scepsis.tl._biology._coexpression import against, bins, compare
+from scepsis.tl._biology._coexpression import DETECTION, against, bins, compare, detected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -77,7 +78,7 @@ def attention_vs_coexpression(
     mod
         Modality, for MuData.
     rng
-        Seed of the permutations.
+        Seed of the permutations and of the planted signals.
     copy
         Return a changed copy instead of writing into `adata`.
 
@@ -95,6 +96,11 @@ def attention_vs_coexpression(
     ``["bins"]``
         One row for each set of edges and twentieth of the pairs by co-expression: ``bin``, ``coexpression`` (median),
         ``low, median, high`` (quartiles of the rank of the edge among all pairs, from 0 to 1), ``n``.
+    ``["detection"]``
+        What each registered comparison says when ``delta`` standard deviations are added to the edges of a random half
+        of the listed pairs (of what lists none: of the twentieth of the pairs that is highest in it): ``edges,
+        against, delta``, ``statistic`` (Spearman), ``ci_low, ci_high`` (less and more what is just not significant at
+        5 % under permuted genes), and ``detected``: it is above 0.
     ``["params"]``
         All parameters, and hashes.
 
@@ -152,11 +158,15 @@ def attention_vs_coexpression(
     others = against(found, versus, dyadic=universe == "unordered")
     asked = [one for one in found.sets if one.name != versus]
     compared: list[Against] = []
+    seen: list[dict[str, Any]] = []
     with progress_bar(total=len(asked) * len(others), desc="comparisons", unit="pair", show=show_progress_bar) as bar:
         for one in asked:
             for other in others:
                 generator = child(seed, "attention_vs_coexpression", one.name, other.name)
                 compared.append(compare(found, one, other, int(n_null), int(min_units), generator))
+                if other.name not in _unregistered(versus):
+                    planting = partial(child, seed, "attention_vs_coexpression", "planted", one.name, other.name)
+                    seen += detected(found, one, other, compared[-1], planting)
                 bar.update(1)
     summary = pd.DataFrame([one.row() for one in compared])
     params = record(
@@ -166,7 +176,12 @@ def attention_vs_coexpression(
         edges=[one.name for one in asked], edges_slot=[one.slot for one in asked],
         edges_cells_hash=[one.cells_hash for one in asked],
     )  # fmt: skip
-    result = {"params": params, "summary": summary, "bins": bins(found, asked, others[0])}
+    result = {
+        "params": params,
+        "summary": summary,
+        "bins": bins(found, asked, others[0]),
+        "detection": pd.DataFrame(seen, columns=DETECTION),
+    }
     evidence = Evidence(
         key=key_added, params=params, edges=found.records, seed=seed, wall_s=perf_counter() - start,
         reference=";".join([versus, *(one.name for one in found.references)]),
@@ -182,8 +197,13 @@ def _frames(references: Any) -> list[str]:
     return [name for name, one in references.items() if isinstance(one, pd.DataFrame)]
 
 
+def _unregistered(versus: str) -> set[str]:
+    """What is in the summary, and no test of its own."""
+    return {f"{versus}_signed", "mean_sum"}
+
+
 def _rows(summary: pd.DataFrame, versus: str) -> list[Row]:
-    left_out = {f"{versus}_signed", "mean_sum"}
+    left_out = _unregistered(versus)
     return [
         Row(
             analysis="A29",

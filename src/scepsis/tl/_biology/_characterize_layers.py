@@ -191,7 +191,7 @@ def characterize_layers(  # noqa: PLR0913 - several questions of the same rankin
     fewer than 5 listed pairs (then no numbers either); ``constant_score``; ``not_applicable``: `versus` given itself.
 
     ``N log N`` for each layer of N pairs, 5 ns for each pair, layer and reference; 18 layers of 2,000 genes on six
-    references take about 13 s. Memory is that of the layers and about 20 bytes for each pair and reference.
+    references take about 10 s. Memory is that of the layers and about 20 bytes for each pair and reference.
 
     Examples
     --------

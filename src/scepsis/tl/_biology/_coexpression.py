@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from scepsis._core._edge_sets import require_told_apart
 from scepsis._core._gene_table import FEATURES
 from scepsis.stats._auroc import mann_whitney
 from scepsis.stats._mantel import mantel
+from scepsis.stats._planted import DELTAS, planted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scepsis._core._edge_sets import EdgeSet
     from scepsis._core._references import References
     from scepsis._core._types import BoolArray, FloatArray
@@ -100,6 +104,7 @@ def against(found: References, versus: str, *, dyadic: bool) -> list[Other]:
         if reference.dyadic and not dyadic:
             listed = listed | listed.T
         others.append(Other(reference.name, listed.astype(np.float64), valid, listed=True))
+    require_told_apart([other.name for other in others], argument="references")
     return others
 
 
@@ -131,6 +136,46 @@ def compare(
     varies = n > 1 and np.ptp(first) > 0 and np.ptp(second) > 0
     r2 = float(np.corrcoef(first, second)[0, 1] ** 2) if varies else np.nan
     return Against(one.name, one.kind, other.name, tested, r2, area, rho_max, n, n_pos, n_units, status)
+
+
+DETECTION = ["edges", "against", "delta", "statistic", "ci_low", "ci_high", "detected"]
+
+
+def detected(
+    found: References, one: EdgeSet, other: Other, tested: Against, planting: Callable[[], np.random.Generator]
+) -> list[dict[str, Any]]:
+    """
+    What the comparison says of signals of known strength in a random half of what is listed.
+
+    Of what lists nothing, the twentieth of the pairs that is highest stands for it. Correlations are held to the
+    permutations of the edges as they are: a signal in few pairs hardly changes how far these scatter.
+    """
+    from scipy.stats import rankdata
+
+    if tested.status != "ok":
+        return []
+    valid = other.valid
+    scores = _directions(found.matrix(one), dyadic=not (valid & valid.T).any())[valid]
+    values = other.matrix[valid]
+    ranks = rankdata(values)
+    positive = values > 0 if other.listed else ranks > np.quantile(ranks, 1 - 1 / N_BINS)
+    rows = []
+    for delta in DELTAS:
+        raised = rankdata(planted(scores, positive, delta, planting()))
+        rho = float(np.corrcoef(raised, ranks)[0, 1])
+        low, high = rho - tested.found.critical, rho + tested.found.critical
+        rows.append(
+            {
+                "edges": one.name,
+                "against": other.name,
+                "delta": delta,
+                "statistic": rho,
+                "ci_low": max(low, -1.0),
+                "ci_high": min(high, 1.0),
+                "detected": bool(low > 0),
+            }
+        )
+    return rows
 
 
 def bins(found: References, asked: list[EdgeSet], other: Other) -> pd.DataFrame:

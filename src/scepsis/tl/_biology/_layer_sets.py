@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from scepsis._core._edge_sets import require_told_apart
 from scepsis._core._edge_slots import edge_owner
 from scepsis._core._keys import RANDOMIZED, EdgeKeys
 from scepsis._core._layers import layer_keys, layer_of
@@ -49,7 +50,9 @@ def line_up(adata: AnnData, found: References, versus: str) -> list[Predictor]:
         msg = f"`edges` has {shown} more than once. Pass a dict with a name for each, such as `{{'first_L0': key}}`."
         raise ValueError(msg)
     universes = {one.dyadic for one in found.references}
-    return predictors + [one for dyadic in sorted(universes) for one in feature_predictors(dyadic=dyadic)]
+    result = predictors + [one for dyadic in sorted(universes) for one in feature_predictors(dyadic=dyadic)]
+    require_told_apart([one.name for one in result])
+    return result
 
 
 def _place(adata: AnnData, one: EdgeSet) -> tuple[str, int]:

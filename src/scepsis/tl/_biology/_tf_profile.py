@@ -11,11 +11,12 @@ from scepsis._core._gene_table import FEATURES, gene_features
 from scepsis._core._network_pairs import read_network_pairs
 from scepsis._core._registry import Evidence, updated_tests
 from scepsis._core._resolve import resolve
-from scepsis._core._rng import resolve_seed
+from scepsis._core._rng import child, resolve_seed
 from scepsis._core._store import record, write
 from scepsis._core._validate import listing, require_key, require_positive
+from scepsis.stats._planted import DELTAS, planted
 from scepsis.stats._pooled import MIN_TARGETS, of_sources
-from scepsis.tl._biology._tf_tests import regulator_tests, rows
+from scepsis.tl._biology._tf_tests import DETECTION, detection, regulator_tests, rows
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -79,7 +80,7 @@ def tf_profile(
     mod
         Modality, for MuData.
     rng
-        Seed of the permutations.
+        Seed of the permutations and of the planted signals.
     copy
         Return a changed copy instead of writing into `adata`.
 
@@ -97,6 +98,12 @@ def tf_profile(
         One row for each set of edges, test and ``subset`` of regulators (``several_targets``, ``all``):
         ``statistic`` (difference of mean AUROCs, or Spearman correlation), ``p_value``, ``q_value``
         (Benjamini-Hochberg over the tests of the set and the subset), ``n_units, minimum_detectable, status``.
+    ``["detection"]``
+        What each test over ``several_targets`` says when the edges of a random half of the listed pairs are raised by
+        ``delta`` standard deviations of all edges, for regulators of the class, or for those above the median of the
+        property (a signal in all regulators alike would change nothing): ``edges, test, delta, statistic``,
+        ``ci_low, ci_high`` (the statistic, less and more what is just not significant at 5 %), and ``detected``: it is
+        above 0.
     ``["network"]``
         ``step, n``: rows of the reference on their way to evaluated pairs.
     ``["params"]``
@@ -175,12 +182,34 @@ def tf_profile(
         labels_hash=pairs.network.hash, seed=seed, wall_s=perf_counter() - start,
     )  # fmt: skip
     registered = updated_tests(target, rows(tests, int(pairs.listed.sum())), evidence)
-    result = {"params": params, "per_regulator": units, "tests": tests, "network": pairs.frame()}
+    result = {
+        "params": params,
+        "per_regulator": units,
+        "tests": tests,
+        "network": pairs.frame(),
+        "detection": _detection(pairs, units, int(min_targets), int(n_null), seed),
+    }
     write(target, uns={key_added: result} | registered)
     return data if copy else None
 
 
 TESTS = ["edges", "test", "subset", "statistic", "p_value", "n_units", "minimum_detectable", "status", "q_value"]
+
+
+def _detection(pairs: NetworkPairs, units: pd.DataFrame, min_targets: int, n_null: int, seed: int) -> pd.DataFrame:
+    """What tests say of every set of edges with signals planted in it."""
+    parts = [pd.DataFrame(columns=DETECTION)]
+    for one in pairs.sets if len(units) else []:
+        scores = pairs.scores(one)
+        lifted = {}
+        for delta in DELTAS:
+            generator = child(seed, "tf_profile", "planted", one.name)  # the same half, whatever is added to it
+            raised = planted(scores, pairs.listed, delta, generator)
+            lifted[delta] = of_sources(raised, pairs.listed, pairs.candidate)["auroc"]
+        own = units[units["edges"] == one.name]
+        parts.append(detection(own, lifted, min_targets=min_targets, n_null=n_null, seed=seed))
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled, ignore_index=True) if filled else parts[0]
 
 
 def _class_of(adata: AnnData, pairs: NetworkPairs, classes: Any, gene_symbols: str | None) -> list[str]:

@@ -12,8 +12,11 @@ from scepsis._core._registry import Row
 from scepsis._core._rng import child
 from scepsis.stats._equivalence import minimum_detectable
 from scepsis.stats._multiplicity import benjamini_hochberg
+from scepsis.stats._planted import ALPHA, DELTAS, critical_value
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from scepsis._core._types import BoolArray, FloatArray
 
 PROPERTIES = ("mean", "variance", "detection_rate", "n_listed", "n_targets")
@@ -28,6 +31,8 @@ class _Found:
     statistic: float = np.nan
     p_value: float = np.nan
     detectable: float = np.nan
+    #: Distance from 0 beyond which it is significant at 5 %.
+    critical: float = np.nan
 
 
 def regulator_tests(
@@ -44,20 +49,8 @@ def regulator_tests(
     enough = int(several.sum()) >= min_regulators
     for subset in SUBSETS:
         own = frame[several & frame["auroc"].notna()] if subset == "several_targets" else frame[frame["auroc"].notna()]
-        classes = list(dict.fromkeys(own["tf_class"]))
-        if len(classes) == 2 and "" not in classes:
-            classes.pop()  # what the rest is of the first
-        classes = [name for name in classes if name]
-        found = {
-            f"class/{name}": _difference(
-                own["auroc"].to_numpy(),
-                (own["tf_class"] == name).to_numpy(),
-                n_null,
-                child(seed, "tf_profile", edges, subset, name),
-            )
-            for name in classes
-        } | {f"property/{name}": _correlation(own[name].to_numpy(), own["auroc"].to_numpy()) for name in PROPERTIES}
-        for test, one in found.items():
+        for test in _asked(own):
+            one = _tested(own, test, own["auroc"].to_numpy(), n_null, child(seed, *_names(edges, subset, test)))
             status = "ok" if enough else "underpowered"
             if not np.isfinite(one.statistic):
                 status = "too_few_units"
@@ -80,6 +73,66 @@ def regulator_tests(
     return result
 
 
+def _asked(own: pd.DataFrame) -> list[str]:
+    """Every class, but the second of two that have all regulators: what the rest is of the first. Then properties."""
+    classes = list(dict.fromkeys(own["tf_class"]))
+    if len(classes) == 2 and "" not in classes:
+        classes.pop()
+    return [f"class/{name}" for name in classes if name] + [f"property/{name}" for name in PROPERTIES]
+
+
+def _names(edges: str, subset: str, test: str) -> tuple[str, ...]:
+    """What the generator of a test is told apart by."""
+    return ("tf_profile", edges, subset, test.split("/", 1)[1])
+
+
+def _tested(own: pd.DataFrame, test: str, auroc: FloatArray, n_null: int, rng: np.random.Generator) -> _Found:
+    kind, name = test.split("/", 1)
+    if kind == "class":
+        return _difference(auroc, (own["tf_class"] == name).to_numpy(), n_null, rng)
+    return _correlation(own[name].to_numpy(), auroc)
+
+
+def detection(
+    frame: pd.DataFrame, lifted: Mapping[float, FloatArray], *, min_targets: int, n_null: int, seed: int
+) -> pd.DataFrame:
+    """
+    What the tests say of regulators with several targets when a part of these had a signal in their edges.
+
+    `lifted` are the AUROCs of all regulators, in the order of `frame`, with signals of each strength. They are taken
+    for regulators of the class, or for those above the median of the property; a signal in all alike is no difference.
+    """
+    rows: list[dict[str, Any]] = []
+    used = (frame["n_targets"].to_numpy() >= min_targets) & frame["auroc"].notna().to_numpy()
+    own, edges = frame[used], str(frame["edges"].iloc[0])
+    for test in _asked(own):
+        kind, name = test.split("/", 1)
+        values = own["tf_class" if kind == "class" else name]
+        chosen = (values == name if kind == "class" else values > values.median()).to_numpy()
+        for delta in DELTAS:
+            auroc = np.where(chosen, lifted[delta][used], own["auroc"].to_numpy())
+            found = _tested(own, test, auroc, n_null, child(seed, *_names(edges, SUBSETS[0], test)))
+            if not np.isfinite(found.statistic):
+                continue
+            low, high = found.statistic - found.critical, found.statistic + found.critical
+            rows.append(
+                {
+                    "edges": edges,
+                    "test": test,
+                    "delta": delta,
+                    "statistic": found.statistic,
+                    "ci_low": max(low, -1.0),
+                    "ci_high": min(high, 1.0),
+                    "detected": bool(low > 0),
+                }
+            )
+    return pd.DataFrame(rows, columns=DETECTION)
+
+
+#: Columns of the frame of planted signals.
+DETECTION = ["edges", "test", "delta", "statistic", "ci_low", "ci_high", "detected"]
+
+
 def _difference(values: FloatArray, member: BoolArray, n_null: int, rng: np.random.Generator) -> _Found:
     """Difference of the means of a class and the rest, two-sided against permuted labels."""
     n, inside = len(values), int(member.sum())
@@ -94,19 +147,22 @@ def _difference(values: FloatArray, member: BoolArray, n_null: int, rng: np.rand
     drawn = np.array([gap(float(values[rng.permutation(n)[:inside]].sum())) for _ in range(n_null)])
     b = int((np.abs(drawn) >= abs(observed) - 1e-12).sum())
     spread = float(drawn.std(ddof=1))
-    return _Found(observed, (1 + b) / (1 + n_null), minimum_detectable(spread, n - 2))
+    return _Found(observed, (1 + b) / (1 + n_null), minimum_detectable(spread, n - 2), critical_value(drawn))
 
 
 def _correlation(first: FloatArray, second: FloatArray) -> _Found:
-    from scipy.stats import spearmanr
+    from scipy.stats import spearmanr, t
 
     known = np.isfinite(first.astype(float)) & np.isfinite(second)
     first, second = first[known].astype(float), second[known]
     if len(first) < MIN_VALUES or np.ptp(first) == 0 or np.ptp(second) == 0:
         return _Found()
     found = spearmanr(first, second)
-    detectable = minimum_detectable(1 / np.sqrt(len(first) - 1), len(first) - 2)
-    return _Found(float(found.statistic), float(found.pvalue), detectable)
+    df = len(first) - 2
+    quantile = float(t.ppf(1 - ALPHA / 2, df))  # the correlation itself is tested by Student's t
+    critical = quantile / np.sqrt(df + quantile**2)
+    detectable = minimum_detectable(1 / np.sqrt(len(first) - 1), df)
+    return _Found(float(found.statistic), float(found.pvalue), detectable, float(critical))
 
 
 def rows(tests: pd.DataFrame, n_pos: int) -> list[Row]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from scepsis._core._keys import HEAD_ABLATION, HEAD_RANKING
@@ -11,8 +12,9 @@ from scepsis._core._rng import resolve_seed
 from scepsis._core._store import record, write
 from scepsis.tl._causes import _ablation_inputs as inputs
 from scepsis.tl._causes import _ablation_tables as tables
+from scepsis.tl._causes import _held_out as held_out
 from scepsis.tl._causes._ablation_rows import registry_rows
-from scepsis.tl._causes._ablation_run import Cells, n_cells_for, order_of
+from scepsis.tl._causes._ablation_run import Cells, controls, n_cells_for, order_of
 from scepsis.tl._causes._conditions import resolve_conditions
 from scepsis.tl._causes._measure import Options, measure
 
@@ -74,8 +76,9 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
         top heads are at most half of the heads, doses 1, 2 and 4 beside. Or names: ``top_5``, ``bottom_5`` (first and
         last by the reference), ``composite_5``, ``perturbation_5``, ``entropy_5`` (those outside the top 5 that are
         nearest to them in entropy), ``random_5`` (drawn outside the top 5; ``random_5a`` is another draw), each also
-        with ``uniform_`` before it (attention to all tokens alike, in place of none); ``layer_12`` (all heads of a
-        layer), ``mlp_8``, ``mlp_13-15``. Or a dict from names to such names or to `scepsis.models.Intervention`.
+        with ``uniform_`` before it (attention to all tokens alike, in place of none) or ``mean_`` (what the head gives
+        on average over the tokens of 16 of the cells that heads were ranked on); ``layer_12`` (all heads of a layer),
+        ``mlp_8``, ``mlp_13-15``. Or a dict from names to such names or to `scepsis.models.Intervention`.
     readouts
         Attention of ``last``, the last layer; of ``frozen``, the layer that `layer` or ``uns["select_layer"]`` names,
         left out where neither does; or of any layer, by its number. After these, made from the last hidden states,
@@ -152,13 +155,18 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
         falls with the number of heads taken out.
     ``["null"]``
         ``condition, readout, draw, difference`` of each random set.
+    ``["held_out"]``
+        ``condition, readout, ranking, k, heads_half_0, heads_half_1, n_shared, n_units, in_sample, difference, ci_low,
+        ci_high, p_value, minimum_detectable, equivalence, status, reason``: the primary condition with heads chosen by
+        the labels of one half of the source genes, and its effect on the perturbations of the other, both ways, beside
+        the effect ``in_sample`` on the same perturbations. Empty where heads were chosen in another way.
     ``["detection"]``
         What the primary test says when a signal was planted that the intervention takes out.
     ``["params"]``
         All parameters, the cells that were run and why so many, hashes, the model and its fingerprint.
     ``uns["tests"]``
-        ``<condition>/<readout>`` (A12 to A14), ``<primary>/<readout>/vs_random``, ``dose/<family>/<readout>``,
-        ``fidelity/<condition>`` (A15).
+        ``<condition>/<readout>`` (A12 to A14), ``<primary>/<readout>/vs_random`` and ``/held_out``,
+        ``dose/<family>/<readout>``, ``fidelity/<condition>`` (A15).
 
     Raises
     ------
@@ -197,9 +205,13 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
 
     **Ranking.** Top sets by the reference are chosen on the network, not on the responders that they are judged by;
     composite and perturbation ones are, and are entered as descriptive. If the network was made from the same
-    perturbations, so are the others: see ``cross_fit`` of the ranking.
+    perturbations, so are the others: ``held_out`` is then what counts. Half of the labels choose heads less well.
 
-    Cost: a pass without and one with each condition, up to the last layer, and one for each random set.
+    **Zero or mean.** Zero takes out what a head says and its constant part, which the layers above are used to; its
+    mean leaves that part in place. A loss under both is not one of having left what the model knows.
+
+    Cost: a pass without and one with each condition, up to the last layer, and one for each random set; with means one
+    more over their 16 cells for each batch.
 
     Examples
     --------
@@ -234,7 +246,9 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
     frozen = inputs.frozen_layer(target, model, layer)
     readout = inputs.layers_read(readouts, model, frozen)
     heads = given.ranking["heads"]
-    made = resolve_conditions(conditions, model, heads, model.n_layers - 1 if frozen is None else frozen, seed)
+    batch = cache(partial(controls, target, model, given.cells, given.tokens, seed))
+    at = model.n_layers - 1 if frozen is None else frozen
+    made = resolve_conditions(conditions, model, heads, at, seed, batch)
     first = inputs.primary_of(primary, made)
     made = [replace(one, is_primary=one is first) for one in made]
     layers = tuple(sorted({at for at in readout.values() if at < model.n_layers}))
@@ -252,7 +266,7 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
         int(n_random), "layer" in matched, "entropy" in matched, int(n_exceed), float(margin),
         int(n_fidelity), int(n_insilico), seed,
     )  # fmt: skip
-    found = measure(cells, order[:n], made, heads, readout, given.target, options)
+    found = measure(cells, order[:n], made, heads, readout, given.target, options, given.half)
     params: dict[str, Any] = record(
         conditions=[one.name for one in made], readouts=list(readout), layer=frozen,
         primary="" if first is None else first.name, n_random=int(n_random), match=matched, n_exceed=int(n_exceed),
@@ -269,11 +283,12 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
         "fidelity": tables.fidelity(found.bites),
         "doses": trends,
         "null": tables.null_draws(found.measured),
+        "held_out": held_out.table(found.held_out),
         "detection": tables.detection(found.measured, edges),
     }
     tests = registry_rows(
         found.measured, trends, found.bites, readout, edges, margin=float(margin),
-        n_pairs=found.n_pairs, n_pos=found.n_pos,
+        n_pairs=found.n_pairs, n_pos=found.n_pos, held=found.held_out,
     )  # fmt: skip
     evidence = Evidence(
         key=key_added, params=params, edges={edges: given.record}, effects=effects,

@@ -66,6 +66,8 @@ class Given:
     panel: IntArray
     #: Positions in the panel of the perturbed genes whose rows are read.
     sources: IntArray
+    #: Half of the ranking that each of them is in; -1 for those that it did not read.
+    half: IntArray
     screen: Screen
     target: Target
     #: What the tests speak for.
@@ -107,11 +109,14 @@ def given(
         )
         raise ValueError(msg)
     row = np.where(at >= 0, np.searchsorted(sources, np.maximum(at, 0)), -1)
+    names = adata.var_names[panel[sources]]
+    half = entry["sources"].set_index("gene")["half"].reindex(names).fillna(-1).to_numpy(dtype=np.int64)
     shared = {name: params[name] for name in ("cells", "genes", "n_cells", "n_genes", "cells_hash", "genes_hash")}
     labels_hash = str(screen.params.get("labels_hash", ""))
     return Given(
-        entry, np.flatnonzero(masks[0]), match.tokens, panel, sources, screen, Target(screen.labels, row, **target),
-        _record(adata, edges, model, shared), shared | model_record(model, match) | {"labels_hash": labels_hash},
+        entry, np.flatnonzero(masks[0]), match.tokens, panel, sources, half, screen,
+        Target(screen.labels, row, **target), _record(adata, edges, model, shared),
+        shared | model_record(model, match) | {"labels_hash": labels_hash},
     )  # fmt: skip
 
 

@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scepsis.edges._fidelity import Fidelity
+    from scepsis.stats._contrasts import Contrast
     from scepsis.tl._causes._ablation_tables import Measured
+    from scepsis.tl._causes._held_out import HeldOut
 
 TWO_WAY = "t, clustered by perturbation and gene"
 
 
 def registry_rows(
     measured: Sequence[Measured], trends: pd.DataFrame, bites: dict[str, Fidelity], layers: dict[str, int], edges: str,
-    *, margin: float, n_pairs: int, n_pos: int,
+    *, margin: float, n_pairs: int, n_pos: int, held: Sequence[HeldOut],
 ) -> list[Row]:  # fmt: skip
     """Every test: each condition at each readout, the first against random sets, trends, and how much was changed."""
     rows: list[dict[str, Any]] = []
@@ -44,6 +46,7 @@ def registry_rows(
         _trend(row, edges) | {"is_primary": row["family"] == "top" and row["readout"] == readout}
         for row in _records(trends)
     ]
+    rows += [_held_out(one, edges, margin) | {"n": n_pairs, "n_pos": n_pos} for one in held]
     rows += [_bite(name, bite, layers[readout], edges) for name, bite in bites.items()]
     return [Row(**row) for row in rows]
 
@@ -71,17 +74,7 @@ def _row(one: Measured, edges: str, margin: float) -> dict[str, Any]:
     }
     if found is None or one.status != "ok":
         return row
-    return row | {
-        "statistic": found.statistic,
-        "p_raw": found.p_value,
-        "effect_size": found.difference,
-        "ci_low": found.two_way.low,
-        "ci_high": found.two_way.high,
-        "ci_method": TWO_WAY,
-        "n_units": found.n_units,
-        "equivalence": found.equivalence,
-        "minimum_detectable": found.minimum_detectable,
-    }
+    return row | _of_contrast(found)
 
 
 def _against_random(one: Measured, edges: str) -> dict[str, Any]:
@@ -104,6 +97,39 @@ def _against_random(one: Measured, edges: str) -> dict[str, Any]:
         "null_sd": told["null_sd"],
         "null_family": "head sets matched in layers and entropy",
         "reason": f"no p-value below {told['p_random_floor']:.2g} is possible",
+    }
+
+
+def _held_out(one: HeldOut, edges: str, margin: float) -> dict[str, Any]:
+    """Descriptive: the same question as that of the condition, which is tested once."""
+    found, condition = one.change.found, one.halves.condition
+    row: dict[str, Any] = {
+        "analysis": condition.analysis,
+        "name": one.name,
+        "hypothesis": f"{one.readout} ranks responders as well without heads that it had no part in choosing",
+        "test_type": "Wilcoxon signed-rank",
+        "role": "descriptive",
+        "edges": edges,
+        "effect_type": "difference of AUROC",
+        "unit": "perturbation",
+        "margin": margin,
+        "status": one.status,
+        "reason": one.reason,
+    }
+    return row if one.status != "ok" else row | _of_contrast(found)
+
+
+def _of_contrast(found: Contrast) -> dict[str, Any]:
+    return {
+        "statistic": found.statistic,
+        "p_raw": found.p_value,
+        "effect_size": found.difference,
+        "ci_low": found.two_way.low,
+        "ci_high": found.two_way.high,
+        "ci_method": TWO_WAY,
+        "n_units": found.n_units,
+        "equivalence": found.equivalence,
+        "minimum_detectable": found.minimum_detectable,
     }
 
 

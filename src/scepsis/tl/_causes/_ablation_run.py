@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scepsis._core._memory import default_limit
-from scepsis._core._model_runs import cell_blocks
+from scepsis._core._model_runs import cell_blocks, require_tokens
 from scepsis._core._progress import progress_bar
 from scepsis._core._rng import child
 from scepsis.stats._ablation import cell_error
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scepsis._core._types import FloatArray, Head, IntArray
     from scepsis.edges._ablation import Ablation
     from scepsis.edges._fidelity import Fidelity
-    from scepsis.models import AttentionModel, Intervention
+    from scepsis.models import AttentionModel, Batch, Intervention
     from scepsis.stats._ablation import CellError, Target
     from scepsis.stats._head_sets import HeadSets
     from scepsis.tl._causes._conditions import Condition
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 #: Cells of the pilot, and blocks that its error is a jackknife over.
 PILOT, BLOCKS = 64, 8
+#: Cells that heads are averaged over, where they are.
+CONTROLS = 16
 #: Random sets that go through the model together; the test cannot stop before as many are as large.
 SETS_AT_ONCE = 10
 
@@ -97,6 +99,17 @@ def means(reading: Ablation, layer: int, number: int) -> tuple[FloatArray, Float
         before = reading.untouched(layer, reading.interventions[number]) / reading.n_cells
         after = reading.under(number, layer) / reading.n_cells
     return before, after
+
+
+def controls(adata: AnnData, model: AttentionModel, rows: IntArray, tokens: IntArray, seed: int) -> Batch:
+    """A few of the cells that heads were ranked on, as one batch that their contexts can be averaged over."""
+    chosen = np.sort(child(seed, "ablate_heads", "controls").permutation(rows)[:CONTROLS])
+    cells = [
+        cell for _, block, seeds in cell_blocks(adata, chosen, seed) for cell in model.tokenize(block, tokens, seeds)
+    ]
+    seen = [cell for cell in cells if len(cell.ids)]
+    require_tokens(len(cells) - len(seen), len(cells), fate="are not averaged over")
+    return model.batch(seen, [np.arange(len(cell.ids)) for cell in seen])
 
 
 def order_of(rows: IntArray, seed: int) -> IntArray:

@@ -14,16 +14,16 @@ from scepsis._core._validate import listing
 from scepsis.stats._head_sets import nearest_in_entropy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
 
     from scepsis._core._types import Head, IntArray
-    from scepsis.models import AttentionModel, Intervention
+    from scepsis.models import AttentionModel, Batch, Intervention
 
 #: Names that a condition can have.
 HEADS = re.compile(
-    r"(?P<uniform>uniform_)?(?P<kind>top|bottom|composite|perturbation|entropy|random)_(?P<k>\d+)(?P<draw>[a-z])?"
+    r"((?P<how>uniform|mean)_)?(?P<kind>top|bottom|composite|perturbation|entropy|random)_(?P<k>\d+)(?P<draw>[a-z])?"
 )
 LAYERS = re.compile(r"(?P<kind>layer|mlp)_(?P<first>\d+)(-(?P<last>\d+))?")
 #: Numbers of first heads in the paper, and those taken where a model has too few heads for three of them.
@@ -40,13 +40,15 @@ class Condition:
     """One thing that is done, or why it cannot be done to this model."""
 
     name: str
-    #: ``heads``, ``uniform``, ``layer``, ``mlp`` or ``given``.
+    #: ``heads``, ``uniform``, ``mean``, ``layer``, ``mlp`` or ``given``.
     kind: str
     intervention: Intervention | None = None
     #: Positions of its heads in the ranking, in order; none for anything but single heads.
     chosen: tuple[int, ...] = ()
     #: Heads that were asked for; 0 for anything else.
     k: int = 0
+    #: What its heads are first (or last) by, a key of `RANK`; "" for any other choice.
+    ranking: str = ""
     why_not: str = ""
     #: Whether it is the one that is held against random sets.
     is_primary: bool = False
@@ -54,14 +56,19 @@ class Condition:
     @property
     def analysis(self) -> str:
         """The paper's first six are A12, and what stands for them; further doses A13, anything but heads out A14."""
-        if self.kind in {"uniform", "mlp"}:
+        if self.kind in {"uniform", "mean", "mlp"}:
             return "A14"
         return "A12" if self.is_primary or self.name in FIRST else "A13"
 
     @property
     def ranked_on_labels(self) -> bool:
         """Whether its heads were chosen by the responders that it is judged on."""
-        return self.name.removeprefix("uniform_").startswith(("composite", "perturbation"))
+        return _set_of(self.name).startswith(("composite", "perturbation"))
+
+
+def _set_of(name: str) -> str:
+    """Name of a set of heads, whatever is done to them."""
+    return name.removeprefix("uniform_").removeprefix("mean_")
 
 
 FIRST = ("top_5", "random_5a", "random_5b", "random_5c", "entropy_5")
@@ -97,9 +104,10 @@ def resolve_conditions(
     heads: pd.DataFrame,
     readout: int,
     seed: int,
+    controls: Callable[[], Batch],
 ) -> list[Condition]:
     """
-    Make conditions of names.
+    Make conditions of names; `controls` gives the cells that heads are averaged over, where any are.
 
     Raises `ValueError` for names that mean nothing, heads or layers that the model does not have, all of its heads,
     and doses that are not smaller than the number of heads; of the paper's conditions those that do not fit the model
@@ -122,7 +130,9 @@ def resolve_conditions(
         if impossible.get(name):
             one = Condition(name, name.partition("_")[0], why_not=impossible[name])
         else:
-            one = _of_name(given, model, heads, seed) if isinstance(given, str) else _given(given, model, heads)
+            one = (
+                _of_name(given, model, heads, seed, controls) if isinstance(given, str) else _given(given, model, heads)
+            )
         if one.why_not and not by_paper:
             msg = f"`conditions` asks for {name!r}, but {one.why_not}."
             raise ValueError(msg)
@@ -167,14 +177,17 @@ def _places(heads: pd.DataFrame) -> dict[Head, int]:
     return {pair: index for index, pair in enumerate(pairs)}
 
 
-def _of_name(name: str, model: AttentionModel, heads: pd.DataFrame, seed: int) -> Condition:
+def _of_name(
+    name: str, model: AttentionModel, heads: pd.DataFrame, seed: int, controls: Callable[[], Batch]
+) -> Condition:
     if found := HEADS.fullmatch(name):
-        return _of_heads(name, found, heads, seed)
+        return _of_heads(name, found, heads, seed, controls)
     if found := LAYERS.fullmatch(name):
         return _of_layers(found, model)
     msg = (
         f"`conditions` names {name!r}. A name is 'top_5' (by the reference; also 'bottom_', 'composite_', "
-        "'perturbation_', 'entropy_', 'random_', with 'uniform_' before), 'layer_12', 'mlp_8' or 'mlp_13-15'."
+        "'perturbation_', 'entropy_', 'random_', with 'uniform_' or 'mean_' before), 'layer_12', 'mlp_8' or "
+        "'mlp_13-15'."
     )
     raise ValueError(msg)
 
@@ -199,20 +212,25 @@ def _of_layers(found: re.Match[str], model: AttentionModel) -> Condition:
     return Condition("", kind, Intervention.zero_heads([(at, head) for at in layers for head in range(model.n_heads)]))
 
 
-def _of_heads(name: str, found: re.Match[str], heads: pd.DataFrame, seed: int) -> Condition:
+def _of_heads(
+    name: str, found: re.Match[str], heads: pd.DataFrame, seed: int, controls: Callable[[], Batch]
+) -> Condition:
     from scepsis.models import Intervention
 
     k, kind, n_heads = int(found["k"]), found["kind"], len(heads)
-    what = "uniform" if found["uniform"] else "heads"
+    what = found["how"] or "heads"
     if not 1 <= k <= n_heads // 2:
         return Condition("", what, k=k, why_not=f"{k} heads are more than half of the {n_heads} that were ranked")
-    chosen = _chosen(name.removeprefix("uniform_"), kind, k, heads, seed)
+    chosen = _chosen(_set_of(name), kind, k, heads, seed)
     if len(chosen) < k:
         lacking = RANK.get(kind, "entropy")
         return Condition("", what, k=k, why_not=f"the ranking gives only {len(chosen)} heads by {lacking!r}")
-    pairs = heads[["layer", "head"]].to_numpy()[chosen].tolist()
-    make = Intervention.uniform_heads if found["uniform"] else Intervention.zero_heads
-    return Condition("", what, make([(layer, head) for layer, head in pairs]), tuple(chosen.tolist()), k)
+    pairs = [(layer, head) for layer, head in heads[["layer", "head"]].to_numpy()[chosen].tolist()]
+    if what == "mean":
+        made = Intervention.mean_heads(pairs, reference=controls())
+    else:
+        made = Intervention.uniform_heads(pairs) if what == "uniform" else Intervention.zero_heads(pairs)
+    return Condition("", what, made, tuple(chosen.tolist()), k, kind if kind in RANK else "")
 
 
 def _chosen(name: str, kind: str, k: int, heads: pd.DataFrame, seed: int) -> IntArray:
@@ -223,12 +241,23 @@ def _chosen(name: str, kind: str, k: int, heads: pd.DataFrame, seed: int) -> Int
         return np.sort(child(seed, "ablate_heads", name).permutation(outside)[:k])
     if kind == "entropy":
         return nearest_in_entropy(top.tolist(), heads["entropy"].to_numpy(dtype=np.float64))
-    if RANK[kind] not in heads:
+    return _ranked(heads, kind, RANK[kind], k)
+
+
+def chosen_on_half(condition: Condition, heads: pd.DataFrame, half: int) -> IntArray:
+    """Positions of the heads that a condition would take, were labels of one half of the sources all there are."""
+    chosen = _ranked(heads, condition.ranking, f"{RANK[condition.ranking]}_half_{half}", condition.k)
+    return chosen if len(chosen) == condition.k else np.array([], dtype=np.int64)
+
+
+def _ranked(heads: pd.DataFrame, kind: str, column: str, k: int) -> IntArray:
+    """The first by a column of ranks, for bottom sets the last; none where the column is not there."""
+    if column not in heads:
         return np.array([], dtype=np.int64)
     if kind == "bottom":
-        ranks = heads[RANK[kind]].to_numpy()
+        ranks = heads[column].to_numpy()
         return np.argsort(-ranks, kind="stable")[:k] if (ranks > 0).sum() >= k else np.array([], dtype=np.int64)
-    return _first(heads, RANK[kind], k)
+    return _first(heads, column, k)
 
 
 def _first(heads: pd.DataFrame, column: str, k: int) -> IntArray:

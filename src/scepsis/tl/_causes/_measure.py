@@ -13,6 +13,7 @@ from scepsis.stats._ablation import change, detection
 from scepsis.stats._head_sets import matched_sets
 from scepsis.tl._causes._ablation_run import against_random, means
 from scepsis.tl._causes._ablation_tables import Measured
+from scepsis.tl._causes._held_out import Halves, held_out
 from scepsis.tl._causes._outputs import OUTPUTS, outputs
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from scepsis.stats._ablation import Target
     from scepsis.tl._causes._ablation_run import Cells, Null
     from scepsis.tl._causes._conditions import Condition
+    from scepsis.tl._causes._held_out import HeldOut
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Found:
     #: Labelled pairs, and responders among them.
     n_pairs: int
     n_pos: int
+    held_out: list[HeldOut]
 
     @property
     def record(self) -> dict[str, Any]:
@@ -83,19 +86,31 @@ def measure(
     readouts: dict[str, int],
     target: Target,
     options: Options,
+    half: IntArray,
 ) -> Found:
-    """Run cells (in the order in which they are taken) under every condition, the primary one against random sets."""
+    """
+    Run cells (in the order in which they are taken) under every condition, the primary one against random sets.
+
+    `half` is that of the gene of each row, for the primary condition with heads that it had no part in choosing.
+    """
     measured: list[Measured] = []
     rows = np.sort(order)
     able = [one for one in made if one.intervention is not None]
+    primary = next((one for one in made if one.is_primary), None)
+    halves = Halves.of(primary, heads, half)
+    listed = [one.intervention for one in able if one.intervention is not None]
+    listed += [] if halves is None else halves.interventions
     step = cells.at_once
     labelled = (target.labels >= 0) & (target.row >= 0)[:, None]
     of_condition: dict[str, list[Measured]] = {}
-    for start in range(0, len(able), step):
-        some = able[start : start + step]
-        interventions = [one.intervention for one in some if one.intervention is not None]
-        reading = cells.run(rows, interventions, what="interventions")
-        for number, one in enumerate(some):
+    of_halves: list[dict[int, tuple[FloatArray, FloatArray]]] = []
+    for start in range(0, len(listed), step):
+        reading = cells.run(rows, listed[start : start + step], what="interventions")
+        for number in range(len(reading.interventions)):
+            if start + number >= len(able):
+                of_halves.append({layer: means(reading, layer, number) for layer in cells.layers})
+                continue
+            one = able[start + number]
             of_condition[one.name] = [
                 _at_layer(one, name, layer, reading, number, target, options)
                 for name, layer in readouts.items()
@@ -111,11 +126,11 @@ def measure(
     )
     measured = [_with_effect(one, bites) for one in measured]
     _warn_of_unreachable(measured, readouts)
-    primary = next((one for one in made if one.is_primary), None)
+    held = [] if halves is None else held_out(halves, of_halves, measured, readouts, target, options.margin)
     null = _null(cells, rows, primary, heads, measured, readouts, target, options)
     if null is not None:
         measured = [_held_against(one, null, readouts, options) for one in measured]
-    return Found(measured, bites, null, int(labelled.sum()), int((labelled & (target.labels == 1)).sum()))
+    return Found(measured, bites, null, int(labelled.sum()), int((labelled & (target.labels == 1)).sum()), held)
 
 
 def _impossible(condition: Condition, readout: str) -> Measured:

@@ -161,8 +161,8 @@ def mediation(
     -----
     A pass is one run of the model over the cells of a run: one per coalition, two with a deletion. Passes are made in
     an order in which neighbours share their lowest layers, and hidden states that enter a layer are kept: of n layers
-    with one component each, all :math:`2^n` coalitions take :math:`2^{n+1}` layers, not :math:`n 2^n`. The number of
-    passes is logged before the first one.
+    with one component each, all :math:`2^n` coalitions take :math:`2^{n+1}` layers, not :math:`n 2^n`; what is kept is
+    tokens x width of one batch for each layer. The number of passes is logged before the first one.
 
     The order of two components is certified when their single estimates differ by more than the sizes of both biases
     (from Shapley values), times ``factor``, plus 1.96 standard errors of the difference over paired cells. The paper's

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from scepsis._core._edge_sets import require_told_apart
 from scepsis._core._gene_table import FEATURES, gene_features
 from scepsis._core._keys import DETECTION_RATE, MEAN
 from scepsis._core._network_pairs import read_network_pairs
@@ -132,7 +133,7 @@ def matched_negatives(
         Edges, gene features, a column of `reference`, or `gene_symbols` do not exist.
     ValueError
         The reference is of another namespace, has no direction or lists no pair of two different genes; edges and
-        features are from different cells; a parameter is out of range.
+        features are from different cells; edges have the name of a baseline; a parameter is out of range.
     TypeError
         `edges` or `reference` are of a wrong type.
 
@@ -183,6 +184,8 @@ def matched_negatives(
         target, reference, edges, min_targets=min_targets, gene_symbols=gene_symbols, companions=True,
         allow_different_cells=allow_different_cells,
     )  # fmt: skip
+    scores = _scores(target, pairs)
+    require_told_apart([one.name for one in scores])
     features = np.stack([target.var[name].to_numpy(dtype=np.float64) for name in (MEAN, DETECTION_RATE)], axis=1)
     both = features[pairs.sources], features[pairs.targets]
     names = target.var_names.to_numpy(dtype=object)
@@ -192,7 +195,6 @@ def matched_negatives(
         pairs.listed, unlisted, both, Rule(float(tolerance), float(wider), int(n_matched), int(min_matched)),
         lambda row, column: child(seed, "matched_negatives", sources[row], targets[column]),
     )  # fmt: skip
-    scores = _scores(target, pairs)
     params = record(
         tolerance=float(tolerance),
         wider=float(wider),

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scepsis._core._edge_sets import require_told_apart
 from scepsis._core._gene_table import FEATURES
-from scepsis._core._validate import listing, require_choice
+from scepsis._core._validate import require_choice
 from scepsis.stats._pooled import (
     PooledScore,
     Resampled,
@@ -61,13 +62,7 @@ def line_up(adata: AnnData, pairs: NetworkPairs, baselines: list[str]) -> list[P
         if pairs.network.universe != "regulators":
             product = None if values is None else np.outer(values[pairs.sources], values[pairs.targets])
             result.append(Predictor(f"{name}_product", "baseline", product))
-    names = [one.name for one in result]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        msg = (
-            f"`edges` has the name {listing(repeated)}, which another predictor has too. Pass a dict with other names."
-        )
-        raise ValueError(msg)
+    require_told_apart([one.name for one in result])
     return result
 
 

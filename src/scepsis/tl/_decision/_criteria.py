@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scepsis._core._evidence import SATURATED
+from scepsis._core._evidence import AGAINST_RANDOM, MIN_MOVED, SATURATED
 from scepsis._core._keys import DETECTION_RATE, MEAN, VARIANCE
 from scepsis._core._numbers import decimal, enumerate_words, equals, interval, signed
 from scepsis.stats._multiplicity import benjamini_hochberg
@@ -27,13 +27,6 @@ MIN_RETENTION = 0.8
 MIN_Z = 3.0
 #: Smallest gain in AUROC that matters.
 MATERIAL = 0.005
-#: End of the name of the test of heads against random ones, and beginnings of those of other interventions.
-AGAINST_RANDOM = "/vs_random"
-ORTHOGONAL = ("uniform_top_", "mlp_")
-#: What tells nothing of a model.
-UNREACHED = ("structurally_null", "not_applicable", "not_run")
-#: Cosine distance of hidden states above which an intervention took effect.
-MIN_MOVED = 0.02
 #: Failing parts that a reason spells out.
 SPELLED = 4
 QUESTIONS = {
@@ -264,14 +257,14 @@ def causal(rows: Rows) -> Criterion:
 
     Judged at the readout at which random sets were run; what cannot reach it is no part of it.
     """
-    held = [name for analysis, name in rows.by_name if analysis == "A12" and name.endswith(AGAINST_RANDOM)]
-    if not held:
+    if rows.ablated is None:
         tried = any(analysis in {"A12", "A13", "A14"} for analysis, _ in rows.by_name)
         why = "no intervention that was made can reach the readout, or be made in this model"
         call = "`scepsis.tl.rank_heads`, then `scepsis.tl.ablate_heads`"
         return Criterion("d", (), barred=why if tried else f"no intervention on the model was made ({call})")
-    condition, readout = held[0].removesuffix(AGAINST_RANDOM).split("/")
-    against, trend = rows.piece("A12", held[0]), rows.piece("A13", f"dose/top/{readout}")
+    condition, readout = rows.ablated
+    against = rows.piece("A12", f"{condition}/{readout}{AGAINST_RANDOM}")
+    trend = rows.piece("A13", f"dose/top/{readout}")
     drop, p = against["effect_size"], against["p_raw"]
     parts = [
         _part(
@@ -298,12 +291,7 @@ def causal(rows: Rows) -> Criterion:
 
 def _orthogonal(rows: Rows, readout: str) -> list[Part]:
     """Top heads made uniform and MLPs taken out, as far as the readout can feel it: each has to cost something."""
-    named = [
-        rows.piece("A14", name)
-        for analysis, name in rows.by_name
-        if analysis == "A14" and name.endswith(f"/{readout}") and name.startswith(ORTHOGONAL)
-    ]
-    pieces = [one for one in named if one.row is not None and one.row["status"] not in UNREACHED]
+    pieces = rows.orthogonal(readout)
     q_values = benjamini_hochberg(np.array([np.nan if one.barred else float(one["p_raw"]) for one in pieces]))
     return [
         _part(

@@ -18,6 +18,7 @@ from scepsis.stats._intervals import Interval
 from scepsis.stats._power import CrossedError
 from scepsis.stats._splits import JointMode
 from scepsis.tl._decision import _pilots as pilots
+from scepsis.tl._decision._head_pilots import heads
 from scepsis.tl._edges._request import Maps
 
 if TYPE_CHECKING:
@@ -56,9 +57,9 @@ def plan(
     r"""
     Tell before a run how long it takes, how much memory, and what it could find.
 
-    Time comes from small pilots on these very data: eight cells through the model, one fold of each learner, fifty
-    rewired networks. What a gain needs comes from the error of a gain, taken apart into what shrinks with the number
-    of perturbations and what does not, because all perturbations share their genes.
+    Time comes from small pilots on these very data: eight cells through the model, also by head and without one, one
+    fold of each learner, fifty rewired networks. What a gain needs comes from the error of a gain, taken apart into
+    what shrinks with the number of perturbations and what does not, because all perturbations share their genes.
 
     Parameters
     ----------
@@ -70,7 +71,8 @@ def plan(
         Edges that would be scored, as in :func:`scepsis.tl.incremental_value`. Keys of ``varp`` need not be there
         yet, but what a gain needs is then not known.
     reference
-        Network with columns ``source`` and ``target``, for the degree-preserving null.
+        Network with columns ``source`` and ``target``, for the degree-preserving null and, with a model, for ranking
+        and taking out heads.
     gain
         Gains in AUROC over gene features that one would like to find.
     power
@@ -84,7 +86,7 @@ def plan(
     n_placebo
         As in :func:`scepsis.tl.incremental_value`.
     n_null
-        Rewired networks.
+        Rewired networks, and random sets of heads (200 at most).
     min_targets
         Listed targets that make a gene a regulator.
     n_jobs
@@ -129,7 +131,8 @@ def plan(
     Notes
     -----
     Seconds are those of a clock: they differ from run to run and from machine to machine, and are the one result that
-    a seed does not repeat. Reading labels, scoring and bootstraps are not counted; residuals
+    a seed does not repeat. Taking out heads is counted at its most: all conditions and random sets, all cells, no layer
+    left out; it stops as soon as it can tell. Reading labels, scoring and bootstraps are not counted; residuals
     (:func:`scepsis.tl.residualize_edges`) are not either.
 
     **Power.** With a variance of the gain of :math:`V_n` between perturbations and pairs and :math:`V_g` from genes
@@ -176,6 +179,10 @@ def plan(
     steps += [pilots.Step.not_run("incremental_value", found)] if isinstance(found, str) else found.steps()
     if reference is not None:
         steps.append(pilots.rewiring(target, reference, n_null=n_null, min_targets=min_targets, seed=seed))
+        if model is not None:
+            steps += heads(
+                target, model, reference, effects, n_null=n_null, min_targets=min_targets, limit=limit, seed=seed
+            )
     unknown = found if isinstance(found, str) else ""
     rows = [row for name in planned for row in _unknown(name, gains, "the edges do not exist yet")]
     if there and unknown:

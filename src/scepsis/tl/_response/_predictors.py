@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scepsis._core._edge_sets import require_told_apart
 from scepsis._core._edge_slots import edge_owner, unpack
 from scepsis._core._gene_table import FEATURES, feature_params
 from scepsis._core._keys import RANDOMIZED, EdgeKeys
@@ -65,13 +66,7 @@ def line_up(
             raw = _edge_rows(one.edges.values, one.edges.genes, screen, panel, direction)
             signed.append(Predictor(f"{one.name}_signed", "signed", raw, leaks))
     result = edges + signed + [_baseline(adata, name, found, screen, panel, direction) for name in baselines]
-    names = [one.name for one in result]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        msg = (
-            f"`edges` has the name {listing(repeated)}, which another predictor has too. Pass a dict with other names."
-        )
-        raise ValueError(msg)
+    require_told_apart([one.name for one in result])
     absent = [one.name for one in result if one.scores is None]
     if set(absent) & set(FEATURES):
         logger.warning(
