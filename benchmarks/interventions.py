@@ -75,15 +75,15 @@ def reference(adata: ad.AnnData) -> pd.DataFrame:
     return pd.DataFrame(pairs, columns=["source", "target"])
 
 
-def battery(folder: Path, repetitions: int) -> None:
+def battery(folder: Path, repetitions: int, n_cells: int) -> None:
     make_checkpoint(folder / "model", TOKENS)
-    model, adata = sps.models.load(folder / "model"), make_screen(64)
+    model, adata = sps.models.load(folder / "model"), make_screen(n_cells)
     ranking = seconds(lambda: sps.tl.rank_heads(adata, model, reference=reference(adata), **QUIET))
     print(f"battery: ranking of heads {ranking:.1f} s", flush=True)
     base = min(seconds(lambda: sps.tl.attention_edges(adata, model, **QUIET)) for _ in range(repetitions))
     print(f"  one extraction, all layers: {base:.1f} s", flush=True)
-    ask: dict[str, Any] = {"conditions": CONDITIONS, "n_cells": 64, "n_random": 1} | QUIET
-    for n_fidelity in (64, 32):
+    ask: dict[str, Any] = {"conditions": CONDITIONS, "n_cells": n_cells, "n_random": 1} | QUIET
+    for n_fidelity in (1, n_cells // 2, n_cells):
         run = partial(sps.tl.ablate_heads, adata, model, n_fidelity=n_fidelity, **ask)
         value = min(seconds(run) for _ in range(repetitions))
         told = adata.uns["head_ablation"]["results"]
@@ -91,14 +91,15 @@ def battery(folder: Path, repetitions: int) -> None:
               f"{value / base:.1f}x ({(told['status'] == 'ok').sum()} rows with a result)", flush=True)  # fmt: skip
 
 
-def prefix(folder: Path, repetitions: int) -> None:
+def prefix(folder: Path, repetitions: int, n_cells: int) -> None:
+    n_cells = min(n_cells, 16)
     make_checkpoint(folder / "model", TOKENS)
-    model, adata = sps.models.load(folder / "model"), make_screen(16)
+    model, adata = sps.models.load(folder / "model"), make_screen(n_cells)
     tokens = np.array([model.vocabulary.tokens[gene] for gene in adata.var["ensembl_id"]])
-    cells = model.tokenize(adata.X, tokens, np.zeros(16, dtype=np.uint64))
+    cells = model.tokenize(adata.X, tokens, np.zeros(n_cells, dtype=np.uint64))
     batch = model.batch(cells, [np.arange(len(cell.ids)) for cell in cells])
     whole = min(seconds(lambda: model.forward(batch)) for _ in range(3 * repetitions))
-    print(f"prefix: 16 cells, whole pass {1e3 * whole:.0f} ms ({1e3 * whole / model.n_layers:.1f} ms a layer)")
+    print(f"prefix: {n_cells} cells, whole pass {1e3 * whole:.0f} ms ({1e3 * whole / model.n_layers:.1f} ms a layer)")
     for layer in range(1, model.n_layers):
         with cached_prefix(model, layer):
             model.forward(batch)
@@ -155,31 +156,34 @@ def null(folder: Path, n_cells: int) -> None:
               f"{own:.1f} s: {took / own:.1f}x")  # fmt: skip
 
 
-def game(folder: Path, repetitions: int) -> None:
+def game(folder: Path, repetitions: int, n_cells: int) -> None:
     make_checkpoint(folder / "model", TOKENS)
-    model, adata = sps.models.load(folder / "model"), make_screen(64)
-    own = min(seconds(lambda: sps.tl.mediation(adata, model, **QUIET)) for _ in range(repetitions))
+    model, adata = sps.models.load(folder / "model"), make_screen(n_cells)
+    ask = {"n_cells": n_cells} | QUIET
+    own = min(seconds(lambda: sps.tl.mediation(adata, model, **ask)) for _ in range(repetitions))
     one = min(seconds(lambda: sps.pp.embed_cells(adata, model, **QUIET)) for _ in range(repetitions))
     params = adata.uns["mediation"]["params"]
     n = params["n_passes"]
-    print(f"game: {n} coalitions of 6 layers, 64 cells: {own:.1f} s; {n} whole passes would take {n * one:.1f} s "
-          f"({one:.2f} s each): {n * one / own:.2f}x; {params['share_of_layers']:.0%} of layers are run")  # fmt: skip
+    print(f"game: {n} coalitions of 6 layers, {n_cells} cells: {own:.1f} s; {n} whole passes would take {n * one:.1f} "
+          f"s ({one:.2f} s each): {n * one / own:.2f}x; {params['share_of_layers']:.0%} of layers are run")  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--only", nargs="+", default=["battery", "prefix", "null", "game"])
     parser.add_argument("--repetitions", type=int, default=1)
-    parser.add_argument("--cells", type=int, default=200, help="cells of the screen of `null`")
+    parser.add_argument("--cells", type=int, default=64, help="cells of `battery` and `game`, at most 16 of `prefix`")
+    parser.add_argument("--null-cells", type=int, default=200)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     disable_progress_bar()
     for name in arguments.only:
         with tempfile.TemporaryDirectory() as folder:
             if name == "null":
-                null(Path(folder), arguments.cells)
+                null(Path(folder), arguments.null_cells)
             else:
-                {"battery": battery, "prefix": prefix, "game": game}[name](Path(folder), arguments.repetitions)
+                run = {"battery": battery, "prefix": prefix, "game": game}[name]
+                run(Path(folder), arguments.repetitions, arguments.cells)
 
 
 if __name__ == "__main__":
