@@ -41,6 +41,8 @@ MISSING = "#D9D9D9"
 SEQUENTIAL = "viridis"
 DIVERGING = "PuOr_r"
 SMALL = 8.0
+#: Rows between two kinds of predictor.
+KIND_GAP = 0.5
 
 
 def look(kind: str) -> Look:
@@ -52,6 +54,14 @@ def kind_order(kinds: Iterable[str]) -> list[str]:
     """Kinds that occur, the known ones first and in their order."""
     present = list(dict.fromkeys(kinds))
     return [kind for kind in KINDS if kind in present] + [kind for kind in present if kind not in KINDS]
+
+
+def by_kind(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a summary, kinds together and in their order, with the height of each as column ``y``."""
+    kinds = kind_order(rows["kind"].astype(str))
+    rank = np.array([kinds.index(str(kind)) for kind in rows["kind"]])
+    order = np.argsort(rank, kind="stable")
+    return rows.iloc[order].assign(y=np.arange(len(rows)) + KIND_GAP * rank[order])
 
 
 def axes_or_new(ax: Axes | None, *, width: float, height: float) -> Axes:

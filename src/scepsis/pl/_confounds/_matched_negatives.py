@@ -14,7 +14,7 @@ from scepsis.pl._style import (
     MISSING,
     SMALL,
     axes_or_new,
-    kind_order,
+    by_kind,
     line_handle,
     look,
     predictor_axes,
@@ -37,7 +37,6 @@ STATISTICS: dict[str, tuple[float, str, bool, str]] = {
 }
 #: What matched negatives leave of expression is told by this predictor.
 YARDSTICK = "mean_product"
-GAP = 0.5
 
 
 def matched_negatives(
@@ -89,10 +88,7 @@ def matched_negatives(
     data = resolve(adata, mod)
     overall = read_frame(data, key, "summary", maker=MAKER)
     margin = float(read_result(data, key, maker=MAKER)["params"]["margin"])
-    rows = overall[overall["statistic"] == "balanced"]
-    kinds = kind_order(rows["kind"].astype(str))
-    rows = rows.assign(rank=[kinds.index(str(kind)) for kind in rows["kind"]]).sort_values("rank", kind="stable")
-    rows = rows.assign(y=np.arange(len(rows)) + GAP * rows["rank"].to_numpy())
+    rows = by_kind(overall[overall["statistic"] == "balanced"])
     axes = axes_or_new(ax, width=7.0, height=rows_height(len(rows), row=0.42, margin=1.6))
     axes.axvspan(0.5 - margin, 0.5 + margin, color=MISSING, alpha=0.45, linewidth=0, zorder=0)
     beside = axes.get_yaxis_transform()

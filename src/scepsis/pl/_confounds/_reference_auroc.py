@@ -13,6 +13,7 @@ from scepsis.pl._style import (
     INK,
     SMALL,
     axes_or_new,
+    by_kind,
     jitter,
     kind_order,
     line_handle,
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from scepsis._core._types import Data
 
 MAKER = "scepsis.tl.reference_auroc(adata, reference)"
-#: Rows between two kinds of predictor.
-GAP = 0.5
 #: Mark of the mean over regulators.
 TICK: dict[str, Any] = {"linestyle": "none", "marker": "|", "markeredgewidth": 1.6, "color": INK}
 
@@ -84,10 +83,7 @@ def reference_auroc(
     data = resolve(adata, mod)
     overall = read_frame(data, key, "summary", maker=MAKER)
     units = read_frame(data, key, "per_regulator", maker=MAKER)
-    rows = overall[overall["statistic"] == "pooled"]
-    kinds = kind_order(rows["kind"].astype(str))
-    rows = rows.assign(rank=[kinds.index(str(kind)) for kind in rows["kind"]]).sort_values("rank", kind="stable")
-    rows = rows.assign(y=np.arange(len(rows)) + GAP * rows["rank"].to_numpy())
+    rows = by_kind(overall[overall["statistic"] == "pooled"])
     axes = axes_or_new(ax, width=7.0, height=rows_height(len(rows)))
     means = overall[overall["statistic"] == "per_regulator"].set_index("predictor")["auroc"]
     beside = axes.get_yaxis_transform()

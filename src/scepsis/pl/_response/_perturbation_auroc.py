@@ -14,6 +14,7 @@ from scepsis.pl._style import (
     INK,
     SMALL,
     axes_or_new,
+    by_kind,
     hollow_handle,
     jitter,
     kind_order,
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from scepsis._core._types import Data
 
 MAKER = "scepsis.tl.perturbation_auroc(adata)"
-#: Rows between two kinds of predictor.
-GAP = 0.5
 #: Perturbations up to which dots are drawn larger, and from which on paler.
 FEW, MANY = 12, 300
 #: Dots beyond which they are drawn as one picture inside a vector file.
@@ -112,9 +111,7 @@ def _arranged(summary: pd.DataFrame, predictors: Sequence[str] | None = None) ->
             msg = f"`predictors` names {listing(unknown)}; the result has: {listing(known, limit=20)}."
             raise KeyError(msg)
         rows = summary[summary["predictor"].isin(list(predictors))]
-    kinds = kind_order(rows["kind"].astype(str))
-    rows = rows.assign(rank=[kinds.index(str(kind)) for kind in rows["kind"]]).sort_values("rank", kind="stable")
-    return rows.assign(y=np.arange(len(rows)) + GAP * rows["rank"].to_numpy()).drop(columns="rank")
+    return by_kind(rows)
 
 
 def _dots(ax: Axes, units: pd.DataFrame, rows: pd.DataFrame) -> None:
