@@ -2,11 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from scepsis.references._cache import load
-from scepsis.references._entries import entry_of
-from scepsis.references._frames import described
-from scepsis.references._layouts import read_gmt
-from scepsis.references._sets import pairs_of_sets
+from scepsis.references._sets import pairs_of_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,8 +74,7 @@ def go_bp(
     Traceback (most recent call last):
     FileNotFoundError: an_empty_folder/GO_Biological_Process_2021.gmt is not there, and downloads are switched off ...
     """
-    entry = entry_of("go_bp", species)
-    sets, origin = load(entry, read_gmt, cache_dir=cache_dir, offline=offline)
-    return pairs_of_sets(
-        sets, described(entry, origin), genes=genes, min_size=min_size, max_size=max_size, memory_limit=memory_limit
-    )
+    return pairs_of_entry(
+        "go_bp", species, genes=genes, min_size=min_size, max_size=max_size, memory_limit=memory_limit,
+        cache_dir=cache_dir, offline=offline,
+    )  # fmt: skip

@@ -12,14 +12,37 @@ from scepsis._core._edge_frames import SOURCE, TARGET, WEIGHT
 from scepsis._core._memory import require_memory
 from scepsis._core._network import DIRECTED
 from scepsis._core._validate import listing, require_positive
-from scepsis.references._frames import RECORD
+from scepsis.references._cache import load
+from scepsis.references._entries import entry_of
+from scepsis.references._frames import RECORD, described
+from scepsis.references._layouts import read_gmt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 N_SETS = "n_sets"
 #: Bytes for each pair of each set while pairs are counted.
 _BYTES = 40
+
+
+def pairs_of_entry(
+    name: str,
+    species: str,
+    *,
+    genes: Iterable[str] | None,
+    min_size: int,
+    max_size: int | None,
+    memory_limit: int | None,
+    cache_dir: str | Path | None,
+    offline: bool,
+) -> pd.DataFrame:
+    """Pairs of the sets that an entry of the catalogue names, from the cache or downloaded."""
+    entry = entry_of(name, species)
+    sets, origin = load(entry, read_gmt, cache_dir=cache_dir, offline=offline)
+    return pairs_of_sets(
+        sets, described(entry, origin), genes=genes, min_size=min_size, max_size=max_size, memory_limit=memory_limit
+    )
 
 
 def pairs_of_sets(
