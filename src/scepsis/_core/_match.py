@@ -133,6 +133,11 @@ def folded(name: str) -> str:
     return name.casefold()
 
 
+def unversioned(name: str) -> str:
+    """An Ensembl id without the version behind its dot; any other name as it is."""
+    return _VERSION.sub("", name) if _kind(name) != "gene symbols" else name
+
+
 def _kind(one: str) -> str:
     if re.fullmatch(r"ENSG\d+(\.\d+)?", one, re.IGNORECASE):
         return "Ensembl ids"
