@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from scepsis._core._edge_frames import SOURCE, TARGET, WEIGHT
-from scepsis._core._network import DIRECTED, MODE
+from scepsis._core._network import DIRECTED, MODE, SIGN_DECISION, guessed_signs
 from scepsis._core._validate import listing
 
 if TYPE_CHECKING:
@@ -101,10 +101,9 @@ def read_edges(path: Path) -> pd.DataFrame:
         frame[WEIGHT] = 1.0
     if DIRECTED in frame:
         frame[DIRECTED] = _truth(frame[DIRECTED])
-    if MODE not in frame and "sign_decision" in frame:
-        # a sign that nothing speaks for is +1 by default: no known mode of action
-        guessed = frame["sign_decision"].str.contains("default", case=False)
-        frame[MODE] = np.where(guessed, "unknown", np.where(frame[WEIGHT] < 0, "repression", "activation"))
+    if MODE not in frame and SIGN_DECISION in frame:
+        signs = np.where(frame[WEIGHT] < 0, "repression", "activation")
+        frame[MODE] = np.where(guessed_signs(frame[SIGN_DECISION]), "unknown", signs)
     return frame
 
 
