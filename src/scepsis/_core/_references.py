@@ -83,12 +83,17 @@ def read_references(
     versus: str,
     kinds: Mapping[str, str] | None = None,
     universe: Directed = "regulators",
+    ordered: bool = True,
     min_targets: int = 3,
     gene_symbols: str | None = None,
     allow_different_cells: bool = False,
     allow_none: bool = False,
 ) -> References:
-    """Read edges, gene features and references; raises what the readers of each raise."""
+    """
+    Read edges, gene features and references; raises what the readers of each raise.
+
+    Unless `ordered`, pairs of directed references count without their direction.
+    """
     given = {} if references is None and allow_none else _named(references, kinds)
     sets = gather_edges(adata, edges, companions=False).sets
     if versus not in {one.name for one in sets}:
@@ -105,6 +110,8 @@ def read_references(
     for name, reference in given.items():
         argument = f"references[{name!r}]"
         kind = (kinds or {}).get(name) or _kind(adata, reference, gene_symbols)
+        if kind == "directed" and not ordered:
+            kind = "undirected"
         if kind == "gene_sets":
             network = read_gene_sets(adata, reference, panel, gene_symbols=gene_symbols, argument=argument)
         else:
