@@ -81,23 +81,26 @@ def require_unique_names(adata: AnnData, axis: str) -> None:
         raise ValueError(msg)
 
 
-def check_counts(values: NDArray[Any], *, slot: str) -> None:
+#: Where raw counts belong.
+PUT_COUNTS = (
+    "Put raw counts in `adata.layers['counts']` (for example `adata.layers['counts'] = adata.raw.X` if that is where "
+    "they are)."
+)
+
+
+def check_counts(values: NDArray[Any], *, slot: str, remedy: str = PUT_COUNTS) -> None:
     """Raise `ValueError` unless every stored value is a whole number of molecules."""
     if not values.size:
         return
     if not np.isfinite(values).all():
-        msg = f"`{slot}` holds NaN or infinite values. Put raw counts in `adata.layers['counts']`."
+        msg = f"`{slot}` holds NaN or infinite values. {remedy}"
         raise ValueError(msg)
     if values.min() < 0:
-        msg = (
-            f"`{slot}` holds negative values, so it looks scaled or corrected. "
-            "Put raw counts in `adata.layers['counts']`."
-        )
+        msg = f"`{slot}` holds negative values, so it looks scaled or corrected. {remedy}"
         raise ValueError(msg)
     if values.dtype.kind == "f" and (values != np.rint(values)).any():
         msg = (
             f"`{slot}` holds fractions, so it looks normalised or log-transformed, where raw counts are needed. "
-            "Put raw counts in `adata.layers['counts']` (for example `adata.layers['counts'] = adata.raw.X` "
-            "if that is where they are)."
+            f"{remedy}"
         )
         raise ValueError(msg)

@@ -166,7 +166,8 @@ def assign_perturbations(
     if not calls.has.nnz:
         msg = f"No cell has a guide of `{counted.slot}` with at least {min_counts} counts. Lower `min_counts`."
         raise ValueError(msg)
-    efficacy = own_efficacy(target, calls.has, found["target"], position)
+    measured = {str(name): position[str(name)] for name in pd.Index(symbols).drop_duplicates(keep=False)}
+    efficacy = own_efficacy(target, calls.has, found["target"], measured)
     dropped = np.zeros(len(found), dtype=bool)
     if min_efficacy is not None:
         dropped = ineffective(
