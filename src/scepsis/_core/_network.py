@@ -127,6 +127,15 @@ def read_network(
     )  # fmt: skip
 
 
+def listed_both_ways(frame: pd.DataFrame) -> tuple[int, int]:
+    """Pairs of two different genes that are listed in both directions, and all of these pairs."""
+    numbers: dict[str, int] = {}
+    source, target = (_numbered(frame[side], numbers) for side in (SOURCE, TARGET))
+    pairs = np.unique((source * (len(numbers) + 1) + target)[(source != target) & (source >= 0) & (target >= 0)])
+    first, second = np.divmod(pairs, len(numbers) + 1)
+    return int(np.isin(second * (len(numbers) + 1) + first, pairs).sum()), len(pairs)
+
+
 def _with_direction(frame: pd.DataFrame, argument: str) -> BoolArray:
     """Rows whose order means something: all of them where no column says."""
     if DIRECTED not in frame:

@@ -13,7 +13,7 @@ from scepsis._core._edge_frames import SOURCE, TARGET
 from scepsis._core._edge_sets import gather_edges, panel_of
 from scepsis._core._gene_sets import read_gene_sets
 from scepsis._core._gene_table import gene_features, require_same_cells
-from scepsis._core._network import DIRECTED, MODE, read_network
+from scepsis._core._network import DIRECTED, MODE, listed_both_ways, read_network
 from scepsis._core._screen_pairs import oriented
 from scepsis._core._validate import listing, require_choice, require_key
 
@@ -167,9 +167,8 @@ def _kind(adata: AnnData, reference: Any, gene_symbols: str | None) -> Reference
         return "gene_sets"
     if DIRECTED in reference or MODE in reference:
         return "directed"
-    pairs = pd.MultiIndex.from_frame(reference[[SOURCE, TARGET]].astype(str)).unique()
-    pairs = pairs[pairs.get_level_values(0) != pairs.get_level_values(1)]
-    return "undirected" if len(pairs) and pairs.swaplevel().isin(pairs).mean() > _BOTH_WAYS else "directed"
+    n_both, n_pairs = listed_both_ways(reference)
+    return "undirected" if n_both > _BOTH_WAYS * n_pairs else "directed"
 
 
 def _over(name: str, kind: Any, network: Network, valid: BoolArray, min_targets: int) -> Reference:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from scepsis._core._edge_frames import SOURCE, TARGET, WEIGHT
 from scepsis._core._network import DIRECTED, MODE, SIGN_DECISION, guessed_signs
-from scepsis._core._validate import listing
+from scepsis._core._validate import listing, require_between
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,8 @@ _TARGETS = ("target", "gene", "target_gene", "gene2", "target_genesymbol", "to")
 _WEIGHTS = ("weight", "mor", "importance", "score")
 _TRRUST_MODES = ("Activation", "Repression", "Unknown")
 _LINKS = ["protein1", "protein2", "combined_score"]
+#: Spreadsheets put a mark before the first name, which is no part of it.
+_ENCODING = "utf-8-sig"
 #: Rows of a STRING file that are looked at together.
 _CHUNK = 2_000_000
 #: What STRING scores are thousandths of.
@@ -138,6 +140,21 @@ def read_omnipath(path: Path) -> pd.DataFrame:
     if "is_directed" in frame:
         result[DIRECTED] = _truth(frame["is_directed"])
     return result
+
+
+def require_score(min_score: float) -> None:
+    """Raise `ValueError` for what is no score of STRING in thousandths."""
+    if 0 < min_score < 1:
+        msg = f"`min_score` is in thousandths: `min_score={_THOUSAND * min_score:.0f}`, not {min_score!r}."
+        raise ValueError(msg)
+    require_between(min_score, -1, _THOUSAND + 1, argument="min_score")
+
+
+def require_some(frame: pd.DataFrame, min_score: float, what: str) -> None:
+    """Raise `ValueError` where no pair has a score."""
+    if frame.empty:
+        msg = f"{what} has no pair of genes with a combined score of at least {min_score:g} thousandths."
+        raise ValueError(msg)
 
 
 def read_string(path: Path, gene: pd.Series[str] | None, min_score: float) -> pd.DataFrame:
@@ -252,13 +269,13 @@ def _lines(path: Path) -> Iterator[str]:
                 msg = f"{path} holds {len(inside)} files ({listing(inside)}); unpack the one that is meant."
                 raise ValueError(msg)
             with archive.open(inside[0]) as binary:
-                yield from io.TextIOWrapper(binary, encoding="utf-8")
+                yield from io.TextIOWrapper(binary, encoding=_ENCODING)
         return
     if path.suffix == ".gz":
-        with gzip.open(path, "rt", encoding="utf-8") as file:
+        with gzip.open(path, "rt", encoding=_ENCODING) as file:
             yield from file
         return
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding=_ENCODING) as file:
         yield from file
 
 
