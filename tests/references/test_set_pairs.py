@@ -48,6 +48,14 @@ def test_a_frame_of_decoupler_is_taken_as_it_is() -> None:
         sps.references.set_pairs(frame.rename(columns={"target": "genesymbol"}))
 
 
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA, ""])
+def test_a_missing_name_is_no_gene(missing: Any) -> None:
+    frame = pd.DataFrame({"source": ["a", "a", "a", "b", "b"], "target": ["X", "Y", missing, "Z", missing]})
+    for sets in (frame, {"a": ["X", "Y", missing], "b": ["Z", missing]}):
+        pairs = sps.references.set_pairs(sets)
+        assert pairs[["source", "target"]].astype(str).to_numpy().tolist() == [["X", "Y"]]
+
+
 def test_what_cannot_be_paired_is_named() -> None:
     sets = {"a": ["X", "Y"], "b": ["Z"]}
     with pytest.raises(ValueError, match="two namespaces"):

@@ -123,9 +123,10 @@ def read_omnipath(path: Path) -> pd.DataFrame:
     up, down = (_truth(frame[name]) for name in needed[2:])
     both = up & down
     if "consensus_stimulation" in frame:
-        up = np.where(both, _truth(frame["consensus_stimulation"]), up)
-        down = np.where(both, ~up, down)
-        both = both & False
+        more = _truth(frame["consensus_stimulation"])
+        less = _truth(frame["consensus_inhibition"]) if "consensus_inhibition" in frame else ~more
+        up, down = np.where(both, more & ~less, up), np.where(both, less & ~more, down)
+        both = both & (more == less)
     mode = np.select([both, up, down], ["unknown", "activation", "repression"], default="unknown")
     result = pd.DataFrame(
         {

@@ -58,7 +58,9 @@ def pairs_of_sets(
     require_positive(min_size, argument="min_size", minimum=2)
     if max_size is not None:
         require_positive(max_size, argument="max_size", minimum=min_size)
-    members = {str(name): dict.fromkeys(str(gene) for gene in one) for name, one in sets.items()}
+    members = {str(name): dict.fromkeys(str(gene) for gene in one if pd.notna(gene)) for name, one in sets.items()}
+    for one in members.values():
+        one.pop("", None)
     sizes = np.array([len(one) for one in members.values()], dtype=np.int64)
     fits = (sizes >= min_size) & (sizes <= (np.inf if max_size is None else max_size))
     wanted = None if genes is None else {str(gene) for gene in genes}
