@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from scepsis._core._control_names import names_no_target
 from scepsis._core._validate import listing, require_column
 
 if TYPE_CHECKING:
@@ -17,19 +18,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 CONTROL, GIVEN, GENE, PATTERN, AS_IT_IS = "control", "given", "gene", "pattern", "as it is"
-#: Names of guides and labels without a target, up to the number of the guide.
-_NON_TARGETING = re.compile(
-    r"""
-    (?: sg(?:rna)?[-_ .]* )?
-    (?: non[-_ .]*target(?:ing|ed)? | no[-_ .]*target | nt | ntc | nontgt
-      | neg(?:ative)?[-_ .]*(?:c(?:on)?tr(?:o)?l|control)? | (?:neg[-_ .]*)?(?:control|ctrl|ctl)
-      | scramble(?:d)? | safe[-_ .]*(?:targeting|target|harbou?r|cutter)? | intergenic
-      | aavs1 | luciferase | lacz | e?gfp
-    )
-    (?: [-_ .]* (?:(?:sg(?:rna)?|g(?:rna)?|guide|ctrl|control)[-_ .]*)? \d+ )* (?: [-_ .|:].* )?
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
 #: What may stand before the name of a gene in that of a guide.
 _PREFIX = re.compile(r"sg(?:RNA|rna)?[-_ .]*")
 #: A gene that nobody perturbs, and a label that many use.
@@ -151,9 +139,9 @@ def _one(
     if said is None and expression is not None and (found := expression.match(name)):
         said, rule = found.group(1), PATTERN
     if said is not None:
-        none = not said or said in controls or (said not in genes and _NON_TARGETING.fullmatch(said))
+        none = not said or said in controls or (said not in genes and names_no_target(said))
         return ("", CONTROL) if none else (said, GENE if said in genes and rule == PATTERN else rule)
-    if (name not in genes or name == _NO_GENE) and _NON_TARGETING.fullmatch(name):
+    if (name not in genes or name == _NO_GENE) and names_no_target(name):
         return "", CONTROL
     prefix = _PREFIX.match(name)
     if gene := _gene_of(name, genes) or (_gene_of(name[prefix.end() :], genes) if prefix else ""):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scepsis._core._control_names import names_no_target
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
@@ -35,7 +37,8 @@ def require_column(frame: pd.DataFrame, column: str, *, slot: str, remedy: str =
 def require_label(values: Collection[str], label: str, *, slot: str, argument: str) -> None:
     """A label must occur in its column."""
     if label not in values:
-        close = get_close_matches(label, list(values), n=1, cutoff=0.5)
+        usual = [value for value in values if names_no_target(value)] if argument == "control" else []
+        close = usual or get_close_matches(label, list(values), n=1, cutoff=0.5)
         hint = f" Did you mean `{argument}={close[0]!r}`?" if close else ""
         msg = f"{label!r} does not occur in `{slot}`; its values are: {listing(values)}.{hint}"
         raise ValueError(msg)
