@@ -60,6 +60,10 @@ def test_what_cannot_be_paired_is_named() -> None:
     sets = {"a": ["X", "Y"], "b": ["Z"]}
     with pytest.raises(ValueError, match="two namespaces"):
         sps.references.set_pairs(sets, genes=["ENSG1", "ENSG2"])
+    mouse = {"coagulation": ["F2", "F3", "F10"], "interferon": [f"Stat{index}" for index in range(60)]}
+    human = ["F2", "F3", "F10", *(f"STAT{index}" for index in range(100))]
+    with pytest.raises(ValueError, match=r"3 of the 103 `genes` .* 63 are but for capitals.*convert_ids"):
+        sps.references.set_pairs(mouse, genes=human)
     with pytest.raises(ValueError, match="None of the 2 sets has a size"):
         sps.references.set_pairs(sets, min_size=3)
     with pytest.raises(ValueError, match="`min_size` must be at least 2"):

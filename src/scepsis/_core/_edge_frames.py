@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scepsis._core._edge_slots import EdgeArray
-from scepsis._core._match import VAR_NAMES, columns_with, folded, looks_like, slot_of, unversioned
+from scepsis._core._match import VAR_NAMES, columns_with, looks_like, same_but_case, slot_of, unversioned
 from scepsis._core._memory import require_memory
 from scepsis._core._validate import listing, require_column
 
@@ -26,10 +26,6 @@ SOURCE, TARGET, WEIGHT, GROUP = "source", "target", "weight", "group"
 _DENSE = 0.5
 #: A number of targets that so many sources share is a top-k even when k is large, unless the rows are complete.
 _SOURCES, _COMPLETE = 5, 0.95
-#: Share of names that would be found in other capitals from which on another species is suspected.
-_SAME_BUT_CASE = 0.2
-#: Share of these names that are the same in both species (C3, F2) at most, so that finding them means nothing.
-_BY_CHANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -242,13 +238,9 @@ def gene_positions(
         raise ValueError(msg)
     found = np.array([index.get(name, -1) for name in wanted], dtype=np.int64)
     n_found = int((found >= 0).sum())
-    if 2 * n_found < len(wanted):
-        same = {folded(name) for name in index} & {folded(name) for name in wanted}
-        other_case = len(same) - n_found >= _SAME_BUT_CASE * min(len(wanted), len(index))
-        if not n_found or (other_case and n_found < _BY_CHANCE * len(same)):
-            raise ValueError(
-                _two_namespaces(adata, index, wanted, n_found, len(same) if other_case else 0, where, place, remedy)
-            )
+    n_same = same_but_case(wanted, index) if 2 * n_found < len(wanted) else 0
+    if n_same or not n_found:
+        raise ValueError(_two_namespaces(adata, index, wanted, n_found, n_same, where, place, remedy))
     return np.append(found, -1)[codes]  # a missing name has code -1, the last entry
 
 
