@@ -115,8 +115,8 @@ def _require_same_species(wanted: set[str], there: set[str]) -> None:
     """Raise `ValueError` where genes would be those of the sets but for their capitals."""
     if n_same := same_but_case(wanted, there):
         msg = (
-            f"{len(wanted & there)} of the {len(wanted)} `genes` (such as {listing(sorted(wanted)[:3])}) are in the sets, "
-            f"and {n_same} are but for capitals, as between mouse and human. Pair the genes of the sets, without "
+            f"{len(wanted & there)} of the {len(wanted)} `genes` (such as {listing(sorted(wanted)[:3])}) are in the "
+            f"sets, and {n_same} are but for capitals, as between mouse and human. Pair the genes of the sets, without "
             "`genes=`, and translate the pairs by `scepsis.references.convert_ids(pairs, orthologs)`."
         )
         raise ValueError(msg)
