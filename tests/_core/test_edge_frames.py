@@ -113,6 +113,10 @@ def test_a_name_of_several_genes_is_refused_when_used(screen: ad.AnnData) -> Non
     with pytest.raises(ValueError, match=r"adata.var\['symbol'\]` has several genes called 'A'"):
         read_table(screen, _full(["A", "B"]), gene_symbols="symbol")
     assert len(read_table(screen, _full(["B", "C"]), gene_symbols="symbol").weight) == 2
+    screen.var["symbol"] = pd.Categorical([None, None, "B", "C", *[f"S{index}" for index in range(56)]])
+    missing = pd.DataFrame({"source": [None, "nan"], "target": ["B", "C"], "weight": 1.0})
+    table = read_table(screen, pd.concat([_full(["B", "C"]), missing]), gene_symbols="symbol")
+    assert len(table.weight) == 2, "a missing symbol is no name"
 
 
 def _dense_zeros(frame: pd.DataFrame, k: int) -> pd.DataFrame:

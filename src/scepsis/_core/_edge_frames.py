@@ -209,12 +209,13 @@ def name_index(
     """Name -> position in ``var``; a name that the table uses must stand for one gene."""
     names = adata.var_names if gene_symbols is None else require_column(adata.var, gene_symbols, slot="var")
     symbols = pd.Index(names.astype(object))
-    repeated = symbols[symbols.duplicated()].unique()
+    known = symbols.notna()
+    repeated = symbols[symbols.duplicated() & known].unique()
     used = repeated[repeated.isin(frame[SOURCE]) | repeated.isin(frame[TARGET])]
     if len(used):
         msg = f"{slot_of(place)} has several genes called {listing(used)}, which `{argument}` names: rename them first."
         raise ValueError(msg)
-    return {str(name): position for position, name in enumerate(symbols)}
+    return {str(name): position for position, name in enumerate(symbols) if known[position]}
 
 
 def gene_positions(

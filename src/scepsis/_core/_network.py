@@ -99,7 +99,9 @@ def read_network(
     if universe != "unordered" and len(frame) and not directed.any():
         msg = (
             f"`{argument}` lists pairs without a direction (its column 'directed' is False throughout), each once, in "
-            f"alphabetical order: which gene is the source says nothing. Pass `universe='unordered'`, not {universe!r}."
+            "alphabetical order: which gene is the source says nothing. Pass `universe='unordered'` to a tool that "
+            "takes it (`scepsis.tl.reference_auroc`); `scepsis.tl.characterize_layers` sees it by itself. Questions about "
+            "regulators need a directed network, such as `scepsis.references.trrust()`."
         )
         raise ValueError(msg)
     weight = _weights(frame, argument)
