@@ -100,8 +100,8 @@ def read_network(
         msg = (
             f"`{argument}` lists pairs without a direction (its column 'directed' is False throughout), each once, in "
             "alphabetical order: which gene is the source says nothing. Pass `universe='unordered'` to a tool that "
-            "takes it (`scepsis.tl.reference_auroc`); `scepsis.tl.characterize_layers` sees it by itself. Questions about "
-            "regulators need a directed network, such as `scepsis.references.trrust()`."
+            "takes it (`scepsis.tl.reference_auroc`); `scepsis.tl.characterize_layers` sees it by itself. Questions "
+            "about regulators need a directed network, such as `scepsis.references.trrust()`."
         )
         raise ValueError(msg)
     weight = _weights(frame, argument)
