@@ -56,7 +56,8 @@ def read_labels(adata: AnnData, groupby: str, control: str) -> Labels:
     _require_strings(column, slot)
     grouped = column.astype("category").cat.remove_unused_categories().cat
     found = [label for label in grouped.categories if label]
-    require_label(found, control, slot=slot, argument="control")
+    remedy = f"All cells without a perturbation ({control!r}) need `overlapping=True`." if control == COMPLEMENT else ""
+    require_label(found, control, slot=slot, argument="control", remedy=remedy)
     names = [str(label) for label in found if label != control]
     if not names:
         msg = (
@@ -98,7 +99,10 @@ def read_overlapping(adata: AnnData, groupby: str, control: str) -> tuple[Labels
     labels = adata.obs[groupby].astype(object)
     labelled = labels.notna().to_numpy()
     if control != COMPLEMENT:
-        require_label(list(labels[labelled].unique()), control, slot=f"adata.obs[{groupby!r}]", argument="control")
+        require_label(
+            list(labels[labelled].unique()), control, slot=f"adata.obs[{groupby!r}]", argument="control",
+            remedy="Or compare with all cells without the perturbation: `control='complement'`.",
+        )  # fmt: skip
         labelled = (labels == control).to_numpy(dtype=bool)
     return Labels(names, np.where(labelled, -1, -2), members), str(stored["params"]["control"])
 

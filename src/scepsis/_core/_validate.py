@@ -34,13 +34,13 @@ def require_column(frame: pd.DataFrame, column: str, *, slot: str, remedy: str =
     raise KeyError(msg)
 
 
-def require_label(values: Collection[str], label: str, *, slot: str, argument: str) -> None:
-    """A label must occur in its column."""
+def require_label(values: Collection[str], label: str, *, slot: str, argument: str, remedy: str = "") -> None:
+    """A label must occur in its column; `remedy` is what else could be done."""
     if label not in values:
         usual = [value for value in values if names_no_target(value)] if argument == "control" else []
         close = usual or get_close_matches(label, list(values), n=1, cutoff=0.5)
         hint = f" Did you mean `{argument}={close[0]!r}`?" if close else ""
-        msg = f"{label!r} does not occur in `{slot}`; its values are: {listing(values)}.{hint}"
+        msg = f"{label!r} does not occur in `{slot}`; its values are: {listing(values)}.{hint}{' ' if remedy else ''}{remedy}"
         raise ValueError(msg)
 
 
