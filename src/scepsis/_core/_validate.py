@@ -39,8 +39,9 @@ def require_label(values: Collection[str], label: str, *, slot: str, argument: s
     if label not in values:
         usual = [value for value in values if names_no_target(value)] if argument == "control" else []
         close = usual or get_close_matches(label, list(values), n=1, cutoff=0.5)
-        hint = f" Did you mean `{argument}={close[0]!r}`?" if close else ""
-        msg = f"{label!r} does not occur in `{slot}`; its values are: {listing(values)}.{hint}{' ' if remedy else ''}{remedy}"
+        hint = f"Did you mean `{argument}={close[0]!r}`?" if close else ""
+        said = f"{label!r} does not occur in `{slot}`; its values are: {listing(values)}."
+        msg = " ".join(part for part in (said, hint, remedy) if part)
         raise ValueError(msg)
 
 
