@@ -56,8 +56,7 @@ def read_labels(adata: AnnData, groupby: str, control: str) -> Labels:
     _require_strings(column, slot)
     grouped = column.astype("category").cat.remove_unused_categories().cat
     found = [label for label in grouped.categories if label]
-    remedy = f"All cells without a perturbation ({control!r}) need `overlapping=True`." if control == COMPLEMENT else ""
-    require_label(found, control, slot=slot, argument="control", remedy=remedy)
+    require_label(found, control, slot=slot, argument="control")
     names = [str(label) for label in found if label != control]
     if not names:
         msg = (
