@@ -114,7 +114,7 @@ def _row(row: pd.Series[bool], evidence: pd.DataFrame) -> tuple[str, dict[str, l
     cells = {
         "criterion": title,
         "because": f"{reason}{_beside(row)}",
-        "reliability": _reliability(evidence[evidence["criterion"] == name]),
+        "reliability": reliability(evidence[evidence["criterion"] == name]),
     }
     return state, {column: wrap(text, COLUMNS[column][1]) or [""] for column, text in cells.items()}
 
@@ -129,7 +129,7 @@ def _beside(row: pd.Series[bool]) -> str:
     return said
 
 
-def _reliability(evidence: pd.DataFrame) -> str:
+def reliability(evidence: pd.DataFrame) -> str:
     """How often the tests were run, and what they would have found."""
     ran = evidence[evidence["test_id"] != ""]
     if ran.empty:
