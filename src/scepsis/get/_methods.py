@@ -227,21 +227,21 @@ def _coexpression(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
 
 def _ablation(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
     n_made = tests.loc[tests["analysis"] == "A15", "name"].nunique()
+    made = f"{plural(n_made, 'intervention')} on heads and MLPs of {params['model']} {'was' if n_made == 1 else 'were'}"
     readouts = enumerate_words([str(name).replace("_", " ") for name in params["readouts"]])
     matched = enumerate_words([str(name) for name in params["match"]])
     against = (
         f"{params['primary']} was held against at most {count(params['n_random'])} random sets of heads"
-        f"{f' of like {matched}' if matched else ''} by a sequential Monte-Carlo test, which stopped at "
-        f"{count(params['n_exceed'])} sets that took as much [besag1991]; "
-        if params["primary"]
+        f"{f' of like {matched}' if matched else ''} by a sequential Monte-Carlo test that stops once "
+        f"{count(params['n_exceed'])} of them took as much [besag1991]; "
+        if params["primary"] and params["n_random"]
         else ""
     )
     return (
-        f"{plural(n_made, 'intervention')} on heads and MLPs of {params['model']} {'was' if n_made == 1 else 'were'} run on "
-        f"{count(params['n_cells_run'])} cells (seed {params['seed']}), and perturbations were scored anew at "
-        f"{readouts}; {against}equivalence was within {params['margin']:g}. What a readout cannot feel was not tested, "
-        f"and an intervention counted only where the mean hidden states of {count(params['n_fidelity'])} cells moved "
-        f"by a cosine distance above {MIN_MOVED:g} and, where they are read, by more than rounding moves them."
+        f"{made} run on {count(params['n_cells_run'])} cells (seed {params['seed']}), and perturbations were scored "
+        f"anew at {readouts}; {against}equivalence was within {params['margin']:g}. What a readout cannot feel was not "
+        f"tested, and an intervention counted only where the mean hidden states of {count(params['n_fidelity'])} cells "
+        f"moved by a cosine distance above {MIN_MOVED:g} and, where they are read, by more than rounding moves them."
     )
 
 
