@@ -50,7 +50,7 @@ def test_every_source_that_is_cited_is_listed_once(
     for key, text in SOURCES.items():
         entry = bibliography.partition(f"{{{key},")[2].partition("\n}")[0]
         year = re.search(r"[(](\d{4})", text)[1]
-        assert re.search(rf"year\s*= {{{year}}}", entry)
+        assert re.search(rf"year\s*= \{{{year}\}}", entry)
         assert text.split()[0].rstrip(",") in entry
 
 
