@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from scepsis import get
+from scepsis._core._evidence import reliability
 from scepsis._core._keys import TESTS
 from scepsis._core._numbers import ABSENT, count, decimal, enumerate_words, interval, p_value, percent, plural, signed
 from scepsis._core._registry import run_words
@@ -24,7 +25,6 @@ from scepsis._report._entries import entries
 from scepsis._report._html import bullets, table, tag
 from scepsis._report._names import named
 from scepsis._report._power import power
-from scepsis.pl._decision._verdict import reliability
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
