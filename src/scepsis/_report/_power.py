@@ -86,19 +86,26 @@ def _value(column: str, value: str) -> str:
 def _detectable(tests: pd.DataFrame) -> list[Markup]:
     known = tests[tests["minimum_detectable"].notna() & (tests["role"] == "confirmatory")]
     rows = [
-        [
+        (
             str(row["edges"]) or "all", ANALYSES[str(row["analysis"])].title, words_of_test(str(row["name"])),
-            _effect(str(row["effect_type"])), signed(row["effect_size"]), decimal(row["minimum_detectable"]),
-            str(row["equivalence"]) or ABSENT,
-        ]
+            _effect(str(row["effect_type"])), _found(str(row["effect_type"]), row["effect_size"]),
+            decimal(row["minimum_detectable"]), str(row["equivalence"]) or ABSENT,
+        )
         for _, row in known.iterrows()
     ]  # fmt: skip
     if not rows:
         return []
     head = ["edges", "analysis", "test", "effect", "found", "detectable", "conclusion"]
     summary = "Smallest effects that confirmatory tests would have found with 80 % probability"
-    return [tag("details", tag("summary", summary), table("Confirmatory tests", head, rows, text_columns=4))]
+    return [
+        tag("details", tag("summary", summary), table("Confirmatory tests", head, dict.fromkeys(rows), text_columns=4))
+    ]
 
 
 def _effect(kind: str) -> str:
     return " ".join(named(word) for word in kind.split(" "))
+
+
+def _found(kind: str, value: float) -> str:
+    """A difference with its sign, and an AUROC without one."""
+    return decimal(value) if kind == "AUROC" else signed(value)
