@@ -161,3 +161,18 @@ def test_bad_input(empty: ad.AnnData, enter_all: Callable[..., None]) -> None:
     enter_all(empty, edges="mine")
     with pytest.raises(KeyError, match="no row of the edges 'yours'; there are: 'mine'"):
         sps.get.claims(empty, edges="yours")
+
+
+def test_reasons_are_words(empty: ad.AnnData, enter_all: Callable[..., None]) -> None:
+    changes = {"gain/gene/logistic/auroc": {"ci_low": -0.01}, "vs_mean": {"effect_size": -0.1}}
+    enter_all(empty, changes | {"gain/matched": {"status": "too_few_units"}, "degree/pooled": None})
+    reasons = sps.get.claims(empty).set_index("claim")["reason"]
+    assert reasons[GAIN] == "gain, gene, logistic model, AUROC: +0.020 (−0.010 to +0.030)"
+    assert reasons[TRIVIAL] == "against mean: −0.100 (p = 0.01)"
+    assert reasons[RESIDUAL].startswith(
+        "retention, linear model: 0.90 (0.700 to 1.100), and residual, linear model: 0.700"
+    )
+    assert reasons[MATCHED] == "A11 gain, matched: too few units"
+    assert reasons[DEGREE].startswith("A09 degrees of both, pooled was not run (`scepsis.tl.degree_null(")
+    assert not reasons.str.contains("/").any()
+    assert "gain/gene/logistic/auroc" in set(empty.uns["tests"]["name"])  # names of rows stay

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import scepsis as sps
-from scepsis.get._methods import SOURCES
+from scepsis.get._sentences._sources import SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,9 @@ def test_parameters_of_each_analysis_are_told(empty: ad.AnnData, enter_all: Call
                 "margin": 0.005,
             }
         },
-        "A08": {"params": {"residualizers": ["ols", "node"], "reference": "trrust", "universe": "regulators"}},
+        "A08": {
+            "params": {"residualizers": ["ols", "node"], "reference": "r", "universe": "regulators", "min_targets": 3}
+        },
         "A09": {"params": {"n_null": 1234}},
         "A11": {"params": {"k": 3, "caliper": 0.25, "smd_threshold": 0.1}},
     }
@@ -78,7 +80,9 @@ def test_parameters_of_each_analysis_are_told(empty: ad.AnnData, enter_all: Call
         "(4 blocks; diagonal joint cells)",
         "against 7 permutations",
         "linear regression on gene features and additive effects of source and target",
-        "computed against trrust (universe regulators)",
+        "fitted to pairs of other genes, and the share of the AUROC above one half that residual edges retain",
+        "computed against the reference among pairs of a regulator (at least 3 listed targets) and another gene.",
+        "The AUROC against the reference was compared",
         "that of 1,234 networks of the same in- and out-degrees",
         "matched with 3 others of their perturbation by propensity, within 0.25 standard deviations",
     ):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scepsis._core._names import words, words_of_test
 from scepsis._core._numbers import decimal, interval
 from scepsis._core._registry import run_words
 from scepsis._core._validate import listing
@@ -59,6 +60,11 @@ class Piece:
     #: Why it cannot be used; "" when it can.
     barred: str = ""
 
+    @property
+    def words(self) -> str:
+        """Its name as a reader would say it."""
+        return words_of_test(self.name)
+
     def __getitem__(self, column: str) -> Any:
         if self.row is None:
             return np.nan
@@ -92,7 +98,7 @@ class Rows:
         if self.no_reference and first in {"A08", "A09", "A10", "R"}:
             return Piece(first, name, None, self.no_reference)
         call = f"scepsis.tl.{MAKERS[first]}(adata, edges={self.edges!r})" if first in MAKERS else ""
-        return Piece(first, name, None, f"{first} {name} was not run{f' (`{call}`)' if call else ''}")
+        return Piece(first, name, None, f"{first} {words_of_test(name)} was not run{f' (`{call}`)' if call else ''}")
 
     def named(self, analyses: Sequence[str], beginning: str) -> list[Piece]:
         """Every test of some analyses whose name begins so."""
@@ -119,9 +125,9 @@ class Rows:
         return [one for one in pieces if one["status"] not in UNREACHED]
 
     def _barred(self, row: pd.Series[Any]) -> str:
-        what = f"{row['analysis']} {row['name']}"
+        what = f"{row['analysis']} {words_of_test(str(row['name']))}"
         if row["status"] != "ok":
-            return f"{what}: {row['status']}" + (f" ({row['reason']})" if row["reason"] else "")
+            return f"{what}: {words(row['status'])}" + (f" ({row['reason']})" if row["reason"] else "")
         if row["role"] == "exploratory":
             return f"how the layers of {self.edges} were chosen is not on record"
         if str(row["reason"]).startswith(RESIDUAL_IMBALANCE):

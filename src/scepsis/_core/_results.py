@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from scepsis._core._validate import listing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     import pandas as pd
     from anndata import AnnData
 
@@ -31,3 +33,10 @@ def read_frame(adata: AnnData, key: str, name: str, *, maker: str) -> pd.DataFra
         raise KeyError(msg)
     frame: pd.DataFrame = entry[name]
     return frame
+
+
+def entries(adata: AnnData, *frames: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Names and results that hold parameters and all of these frames, whatever they were called."""
+    for key, entry in adata.uns.items():
+        if hasattr(entry, "get") and "params" in entry and all(name in entry for name in frames):
+            yield str(key), entry

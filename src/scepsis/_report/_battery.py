@@ -9,8 +9,10 @@ import pandas as pd
 from scepsis import get
 from scepsis._core._evidence import reliability
 from scepsis._core._keys import TESTS
+from scepsis._core._names import named
 from scepsis._core._numbers import ABSENT, count, decimal, enumerate_words, interval, p_value, percent, plural, signed
 from scepsis._core._registry import run_words
+from scepsis._core._results import entries
 from scepsis._report._biology import (
     COEXPRESSION,
     LAYERS,
@@ -21,9 +23,7 @@ from scepsis._report._biology import (
 )
 from scepsis._report._causal import ABLATION, RANKING, causal, ranking
 from scepsis._report._components import EFFECTS, MEDIATED, mediation, model_effects
-from scepsis._report._entries import entries
 from scepsis._report._html import bullets, table, tag
-from scepsis._report._names import named
 from scepsis._report._power import power
 
 if TYPE_CHECKING:

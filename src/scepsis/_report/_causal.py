@@ -9,6 +9,7 @@ import pandas as pd
 
 from scepsis import pl
 from scepsis._core._evidence import MIN_MOVED
+from scepsis._core._names import words
 from scepsis._core._numbers import (
     ABSENT,
     count,
@@ -23,7 +24,6 @@ from scepsis._core._numbers import (
 from scepsis._report._findings import ALPHA
 from scepsis._report._html import bullets, table
 from scepsis._report._picture import figure
-from scepsis._report._sentences import words
 from scepsis.pl._style import rows_height
 
 if TYPE_CHECKING:

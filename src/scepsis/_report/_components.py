@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scepsis import pl
+from scepsis._core._names import words
 from scepsis._core._numbers import (
     ABSENT,
     MINUS,
@@ -22,7 +23,6 @@ from scepsis._core._numbers import (
 )
 from scepsis._report._html import bullets, table
 from scepsis._report._picture import figure
-from scepsis._report._sentences import words
 from scepsis.pl._style import rows_height
 
 if TYPE_CHECKING:

@@ -8,11 +8,10 @@ from scepsis import get
 from scepsis._core._analyses import ANALYSES
 from scepsis._core._gene_table import FEATURES
 from scepsis._core._keys import HEAD_ABLATION, TESTS
+from scepsis._core._names import named, words, words_of_test
 from scepsis._core._numbers import ABSENT, decimal, signed
 from scepsis._report._biology import COEXPRESSION, REGULATORS
 from scepsis._report._html import table, tag
-from scepsis._report._names import named, words_of_test
-from scepsis._report._sentences import words
 
 if TYPE_CHECKING:
     import pandas as pd

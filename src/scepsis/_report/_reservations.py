@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scepsis._core._names import words
 from scepsis._core._numbers import count, enumerate_words, percent, plural
-from scepsis._report._sentences import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

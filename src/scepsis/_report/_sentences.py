@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scepsis._core._names import words
 from scepsis._core._numbers import count, decimal, enumerate_words, equals, interval, plural, signed
 from scepsis._report._findings import (
     ALPHA,
@@ -176,11 +177,6 @@ def remaining(contrasts: pd.DataFrame, edges: str) -> list[str]:
     """Comparisons that the headline does not spell out."""
     own = contrasts[(contrasts["edges"] == edges) & (contrasts["versus_kind"] != "edges")]
     return [comparison(row) for _, row in own.iterrows() if not is_twin(edges, row["versus"])]
-
-
-def words(status: object) -> str:
-    """A status as words."""
-    return str(status).replace("_", " ")
 
 
 def rules() -> str:

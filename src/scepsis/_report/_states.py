@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from scepsis import pl
 from scepsis._core._keys import TESTS
+from scepsis._core._names import words
 from scepsis._core._numbers import (
     ABSENT,
     count,
@@ -18,11 +19,10 @@ from scepsis._core._numbers import (
     plural,
     signed,
 )
-from scepsis._report._entries import entries
+from scepsis._core._results import entries
 from scepsis._report._findings import ALPHA
 from scepsis._report._html import bullets, table
 from scepsis._report._picture import figure
-from scepsis._report._sentences import words
 from scepsis.pl._style import rows_height
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scepsis._core._keys import LOGNORMALIZE, MATCH_GENES, SELECT_CELLS, SELECT_PANEL
+from scepsis._core._names import words
 from scepsis._core._numbers import ABSENT, count, decimal, enumerate_words, interval, p_value, percent, signed
 from scepsis._report._findings import finding
 from scepsis._report._html import definitions, table
-from scepsis._report._sentences import words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

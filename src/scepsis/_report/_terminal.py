@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scepsis._core._names import words
 from scepsis._core._numbers import count, decimal, interval, signed
 from scepsis._report._findings import finding
-from scepsis._report._sentences import conclusion, words
+from scepsis._report._sentences import conclusion
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -159,7 +159,7 @@ def _effect_of(rows: Rows, piece: Piece) -> Piece:
     moved = rows.piece("A15", f"fidelity/{piece.name.split('/')[0]}")
     if moved.barred or (moved["effect_size"] > MIN_MOVED and moved["statistic"] > moved["baseline_value"]):
         return moved
-    told = f"{moved.name} {decimal(moved['effect_size'])}, too little for anything to follow"
+    told = f"{moved.words}: {decimal(moved['effect_size'])}, too little for anything to follow"
     return replace(moved, barred=told)
 
 
@@ -200,7 +200,7 @@ def _tested(piece: Piece, null: float = 0.0) -> tuple[Verdict, str]:
     symbol, p = _significance(piece)
     effect = float(piece["effect_size"])
     size = decimal(effect) if null else signed(effect)
-    told = f"{piece.name} {size} ({equals(symbol, p)})"
+    told = f"{piece.words}: {size} ({equals(symbol, p)})"
     if piece["equivalence"] == "equivalent":
         return "null-equivalent", f"{told}, within the margin of {piece['margin']:g}"
     if np.isnan([effect, p]).any() or p >= ALPHA:
@@ -223,7 +223,7 @@ def _lost(piece: Piece) -> tuple[Verdict, str]:
 
 def _by_interval(piece: Piece) -> tuple[Verdict, str]:
     low, high = float(piece["ci_low"]), float(piece["ci_high"])
-    told = f"{piece.name} {signed(piece['effect_size'])} ({interval(low, high, sign=True)})"
+    told = f"{piece.words}: {signed(piece['effect_size'])} ({interval(low, high, sign=True)})"
     if piece["equivalence"] == "equivalent":
         return "null-equivalent", f"{told}, within the margin of {piece['margin']:g}"
     return "supported" if low > 0 else "contradicted" if high < 0 else "inconclusive", told
@@ -235,8 +235,8 @@ def _retained(rows: Rows) -> dict[str, Any]:
     for name in RESIDUALIZERS:
         kept, left = rows.piece("A08", f"retention/{name}"), rows.piece("A08", f"residual/{name}")
         pieces += [kept, left]
-        told = f"{kept.name} {decimal(kept['effect_size'], 2)} ({interval(kept['ci_low'], kept['ci_high'])})"
-        remains = f"{left.name} {decimal(left['effect_size'])} ({interval(left['ci_low'], left['ci_high'])})"
+        told = f"{kept.words}: {decimal(kept['effect_size'], 2)} ({interval(kept['ci_low'], kept['ci_high'])})"
+        remains = f"{left.words}: {decimal(left['effect_size'])} ({interval(left['ci_low'], left['ci_high'])})"
         verdict: Verdict = "inconclusive"
         if kept["ci_high"] < MIN_RETENTION or left["ci_high"] < 0.5:
             verdict = "contradicted"
@@ -244,7 +244,7 @@ def _retained(rows: Rows) -> dict[str, Any]:
             verdict = "null-equivalent"
         elif kept["effect_size"] >= MIN_RETENTION and left["ci_low"] > 0.5:
             verdict = "supported"
-        found.append((verdict, f"{told}, {remains}"))
+        found.append((verdict, f"{told}, and {remains}"))
     return _claim("survives the removal of what gene features explain", pieces, found)
 
 
@@ -256,7 +256,7 @@ def _above_null(piece: Piece) -> tuple[Verdict, str]:
     """
     symbol, p = _significance(piece)
     z, other = float(piece["statistic"]), float(piece["baseline_value"])
-    told = f"{piece.name} z {decimal(z, 2)} ({equals(symbol, p)})"
+    told = f"{piece.words}: z {decimal(z, 2)} ({equals(symbol, p)})"
     if p < ALPHA and z > 0:
         if other >= z:
             return "inconclusive", f"{told}, no more than {piece['baseline_name']} (z {decimal(other, 2)})"
@@ -267,7 +267,7 @@ def _above_null(piece: Piece) -> tuple[Verdict, str]:
 def _unmoved(piece: Piece) -> tuple[Verdict, str]:
     """A claim of no change."""
     low, high = float(piece["ci_low"]), float(piece["ci_high"])
-    told = f"{piece.name} {signed(piece['effect_size'])} ({interval(low, high, sign=True)})"
+    told = f"{piece.words}: {signed(piece['effect_size'])} ({interval(low, high, sign=True)})"
     if piece["equivalence"] == "equivalent":
         return "supported", f"{told}, within the margin of {piece['margin']:g}"
     return "contradicted" if high < 0 else "supported" if low >= 0 else "inconclusive", told

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
-from scepsis._core._evidence import MIN_MOVED
-from scepsis._core._keys import MATCH_GENES, SELECT_CELLS, SELECT_PANEL, EffectKeys
-from scepsis._core._numbers import count, enumerate_words, percent, plural
-from scepsis._core._registry import read_tests
-from scepsis._core._resolve import resolve
+from scepsis._core._edge_slots import edge_params
+from scepsis._core._keys import MATCH_GENES, SELECT_CELLS, SELECT_LAYER, SELECT_PANEL, EffectKeys
+from scepsis._core._numbers import count, enumerate_words, percent
+from scepsis._core._registry import holder_of_tests, read_tests
+from scepsis._core._results import entries
 from scepsis._core._validate import listing
 from scepsis._version import __version__
+from scepsis.get._sentences._screen import frozen_layer, specifications
+from scepsis.get._sentences._sources import cited
+from scepsis.get._sentences._speakers import OF_EDGES, OF_TESTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,23 +24,8 @@ if TYPE_CHECKING:
 
     from scepsis._core._types import Data
 
-#: Sources that sentences cite.
-SOURCES = {
-    "benjamini1995": "Benjamini and Hochberg (1995) J. R. Stat. Soc. B 57, 289-300",
-    "benjamini2001": "Benjamini and Yekutieli (2001) Ann. Stat. 29, 1165-1188",
-    "besag1991": "Besag and Clifford (1991) Biometrika 78, 301-304",
-    "cameron2011": "Cameron, Gelbach and Miller (2011) J. Bus. Econ. Stat. 29, 238-249",
-    "kendiukhov2026": "Kendiukhov (2026) arXiv:2602.17532",
-    "schuirmann1987": "Schuirmann (1987) J. Pharmacokinet. Biopharm. 15, 657-680",
-    "wilcoxon1945": "Wilcoxon (1945) Biometrics Bull. 1, 80-83",
-}
-SHORT = {key: f"{text.partition(')')[0].replace(' (', ', ')}" for key, text in SOURCES.items()}
-LEARNERS = {"logistic": "logistic regression", "gbdt": "gradient-boosted trees"}
-RESIDUALIZERS = {
-    "ols": "linear regression on gene features",
-    "gbdt": "gradient-boosted trees on gene features (both on genes that were held out)",
-    "node": "additive effects of source and target estimated without the pair",
-}
+#: How tools record that edges are in ``varp``.
+IN_VARP = re.compile(r"adata\.varp\['(.*)'\]")
 
 
 def methods(adata: Data, *, edges: str | Sequence[str] | None = None, mod: str | None = None) -> str:
@@ -50,7 +39,7 @@ def methods(adata: Data, *, edges: str | Sequence[str] | None = None, mod: str |
     edges
         Names of sets of edges that the paragraph is about; None takes all.
     mod
-        Modality, for MuData.
+        Modality, for MuData; without it the tests across contexts, where there are any.
 
     Returns
     -------
@@ -74,7 +63,7 @@ def methods(adata: Data, *, edges: str | Sequence[str] | None = None, mod: str |
     >>> sps.get.methods(adata)[:39]
     'Edges (spearman) were audited with scep'
     """
-    data = resolve(adata, mod)
+    data = holder_of_tests(adata, mod)
     tests = read_tests(data)
     known = list(dict.fromkeys(tests["edges"]))
     names = known if edges is None else [edges] if isinstance(edges, str) else list(edges)
@@ -88,20 +77,14 @@ def methods(adata: Data, *, edges: str | Sequence[str] | None = None, mod: str |
     said = [
         f"{what} audited with scepsis {__version__} by a published framework [kendiukhov2026].",
         *_prepared(data),
+        *_edges(data, own),
         *_labels(data, own),
+        *_layer(data, own),
         *_analyses(data, own),
+        *_specifications(data, names),
         *_corrected(data, own),
     ]
-    return _cited([sentence for sentence in dict.fromkeys(said) if sentence])
-
-
-def _cited(sentences: list[str]) -> str:
-    """Sentences with short citations, and the list of the sources that occur."""
-    text = " ".join(sentences)
-    used = [key for key in SOURCES if f"[{key}]" in text]
-    for key in used:
-        text = text.replace(f"[{key}]", f"({SHORT[key]})")
-    return "\n".join([text, "", "Sources:", *(SOURCES[key] for key in sorted(used))])
+    return cited([sentence for sentence in dict.fromkeys(said) if sentence])
 
 
 def _params(data: AnnData, key: str) -> Mapping[str, Any]:
@@ -139,10 +122,40 @@ def _labels(data: AnnData, tests: pd.DataFrame) -> list[str]:
     return said
 
 
+def _edges(data: AnnData, tests: pd.DataFrame) -> list[str]:
+    """How edges were made, where that is an analysis itself."""
+    said = []
+    for key in dict.fromkeys(_varp_keys(data, tests).values()):
+        record = edge_params(data, key)
+        if record.get("method") in OF_EDGES:
+            _, speak = OF_EDGES[record["method"]]
+            said.append(speak(record))
+    return said
+
+
+def _varp_keys(data: AnnData, tests: pd.DataFrame) -> dict[str, str]:
+    """Slots of edges by their names in the registry: the same, unless the caller gave them others."""
+    keys = {str(name): str(name) for name in tests["edges"] if name}
+    for result in dict.fromkeys(tests["key"]):
+        params = _params(data, str(result))
+        for name, slot in zip(params.get("edges", []), params.get("edges_slot", []), strict=False):
+            found = IN_VARP.fullmatch(str(slot))
+            if found and str(name) in keys:
+                keys[str(name)] = found[1]
+    return keys
+
+
+def _layer(data: AnnData, tests: pd.DataFrame) -> list[str]:
+    """Which layer was frozen, where edges are of it."""
+    names = [str(name) for name in dict.fromkeys(tests.loc[tests["layer_rule"] == "frozen", "edges"]) if name]
+    params = _params(data, SELECT_LAYER)
+    return [frozen_layer(params, names)] if names and params.get("how") == "frozen" and "layer" in params else []
+
+
 def _analyses(data: AnnData, tests: pd.DataFrame) -> list[str]:
     """One sentence for every result that tests of an analysis belong to, with its own parameters."""
     said = []
-    for analyses, speak in SPEAKERS:
+    for analyses, speak in OF_TESTS:
         own = tests[tests["analysis"].isin(analyses)]
         for key in dict.fromkeys(own["key"]):
             params = _params(data, str(key))
@@ -151,139 +164,10 @@ def _analyses(data: AnnData, tests: pd.DataFrame) -> list[str]:
     return said
 
 
-def _against_baselines(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
-    baselines = [str(name).replace("_", " ") for name in params.get("baselines", [])]
-    return (
-        f"For each perturbed gene, other genes were ranked by the edge ({params['direction']} direction), and the "
-        f"AUROC of responders was compared with that of {enumerate_words(baselines)} by signed ranks over "
-        f"perturbations [wilcoxon1945], with intervals clustered by perturbation and gene [cameron2011], perturbations "
-        f"of at least {count(params['min_positives'])} responders among {count(params['min_candidates'])} candidates, "
-        f"and equivalence within {params['margin']:g} [schuirmann1987]."
-    )
-
-
-def _incremental(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
-    learners = [LEARNERS.get(str(name), str(name)) for name in params["learners"]]
-    return (
-        f"Incremental value over variance, mean and detection rate of the target was estimated out of fold by "
-        f"{enumerate_words(learners)}, holding out {enumerate_words([str(name) for name in params['splits']])} "
-        f"({count(params['n_folds'])} blocks; {params['joint_mode']} joint cells), against gene features alone and "
-        f"against {count(params['n_placebo'])} permutations of the edges within perturbations; equivalence was within "
-        f"{params['margin']:g}."
-    )
-
-
-def _residual(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
-    names = [RESIDUALIZERS.get(str(name), str(name)) for name in params["residualizers"]]
-    where = f" against {params['reference']} (universe {params['universe']})" if "reference" in params else ""
-    return (
-        f"Edges were residualised by {enumerate_words(names)}, and the share of the AUROC above one half that residual "
-        f"edges retain was computed{where}."
-    )
-
-
-def _degree(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
-    references = enumerate_words([str(name) for name in dict.fromkeys(tests["reference"])])
-    drawn = f"{count(params['n_null'])} " if "n_null" in params else ""
-    return (
-        f"The AUROC of the reference {references} was compared with that of {drawn}networks of the same in- and "
-        "out-degrees, and with that of model-free pair scores under the same null."
-    )
-
-
-def _matched(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
-    return (
-        f"Responders were matched with {count(params['k'])} others of their perturbation by propensity, within "
-        f"{params['caliper']:g} standard deviations of the log odds; balance was asked for at a standardised "
-        f"difference of {params['smd_threshold']:g}."
-    )
-
-
-def _layers(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
-    references = enumerate_words([str(name) for name in params["references"]])
-    return (
-        f"Layers were scored by the AUROC of the pairs that {references} list, beside {params['versus']}, with "
-        "intervals clustered by gene; edges were correlated with being listed, given co-expression and given mean, "
-        f"variance and detection rate of both genes, over at most {count(params['max_pairs'])} listed pairs and "
-        f"as many others; and listed pairs among the {count(params['top'])} strongest edges were compared with "
-        f"{count(params['n_null'])} permutations of gene names. Tests of the strongest layer were corrected for the "
-        "number of layers."
-    )
-
-
-def _regulators(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
-    return (
-        f"Regulators were compared by their AUROCs, with {count(params['n_null'])} permutations of class labels, as "
-        f"inference from {count(params['min_regulators'])} regulators with {count(params['min_targets'])} targets on."
-    )
-
-
-def _coexpression(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
-    return (
-        f"Edges were correlated with {params['versus']} and with the expression of both genes over pairs, against "
-        f"{count(params['n_null'])} permutations of gene names."
-    )
-
-
-def _ablation(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
-    n_made = tests.loc[tests["analysis"] == "A15", "name"].nunique()
-    made = f"{plural(n_made, 'intervention')} on heads and MLPs of {params['model']} {'was' if n_made == 1 else 'were'}"
-    readouts = enumerate_words([str(name).replace("_", " ") for name in params["readouts"]])
-    matched = enumerate_words([str(name) for name in params["match"]])
-    against = (
-        f"{params['primary']} was held against at most {count(params['n_random'])} random sets of heads"
-        f"{f' of like {matched}' if matched else ''} by a sequential Monte-Carlo test that stops once "
-        f"{count(params['n_exceed'])} of them took as much [besag1991]; "
-        if params["primary"] and params["n_random"]
-        else ""
-    )
-    return (
-        f"{made} run on {count(params['n_cells_run'])} cells (seed {params['seed']}), and perturbations were scored "
-        f"anew at {readouts}; {against}equivalence was within {params['margin']:g}. What a readout cannot feel was not "
-        f"tested, and an intervention counted only where the mean hidden states of {count(params['n_fidelity'])} cells "
-        f"moved by a cosine distance above {MIN_MOVED:g} and, where they are read, by more than rounding moves them."
-    )
-
-
-def _model_effects(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
-    names = enumerate_words([str(name) for name in dict.fromkeys(tests["edges"])])
-    return (
-        f"Effects in the model ({names}; {params['direction']} direction) were rank-correlated with measured log2 fold "
-        "changes over pairs of a perturbed gene and a target, as they are and with the ranks of the target's variance, "
-        "mean and detection rate and of the number of perturbed cells taken from both, with intervals clustered by "
-        f"perturbed gene and target [cameron2011], perturbed genes of at least {count(params['min_candidates'])} "
-        f"targets, and inference from {count(params['min_units'])} of them on."
-    )
-
-
-def _mediation(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
-    what = {"heads": "the heads of each layer", "mlps": "MLPs"}.get(str(params["components"]), "single heads")
-    effect = f"the effect of deleting {params['deletion']}" if "deletion" in params else "the cell's embedding"
-    n_orders = int(params["n_permutations"])
-    played = f"from {count(n_orders)} orders of them" if n_orders else "from all of their coalitions"
-    runs = f", one run for each group of {params['groupby']}" if "groupby" in params else ""
-    return (
-        f"What {what} of {params['model']} are worth to {effect} was estimated one by one, alone in the ablated model "
-        f"and taken from the whole one, and by Shapley values {played}, on {count(params['n_cells'])} cells"
-        f"{runs}; what single estimates leave of the total effect counted where it exceeded 1.96 standard errors over "
-        "cells."
-    )
-
-
-#: Analyses, and the sentence that tells how they were made.
-SPEAKERS = (
-    (("A01", "A04"), _against_baselines),
-    (("A05", "A06"), _incremental),
-    (("A08",), _residual),
-    (("A09",), _degree),
-    (("A11",), _matched),
-    (("A12", "A13", "A14", "A15"), _ablation),
-    (("A20",), _model_effects),
-    (("A25",), _layers),
-    (("A27",), _regulators),
-    (("A29",), _coexpression),
-    (("A30",), _mediation),
-)
+def _specifications(data: AnnData, names: list[str]) -> list[str]:
+    """Curves of these edges, none of which has rows in the registry."""
+    curves = (dict(entry["params"]) for _, entry in entries(data, "specifications", "summary"))
+    return [specifications(params) for params in curves if set(names) & {str(name) for name in params["edges"]}]
 
 
 def _corrected(data: AnnData, tests: pd.DataFrame) -> list[str]:

@@ -36,7 +36,7 @@ def test_every_criterion_has_its_state_its_numbers_and_its_reliability(judged: a
     states = [item.get_text() for item in ax.texts if item.get_fontweight() == "bold"]
     assert states == ["fails", "holds", "not assessable", "not assessable", "fails"]
     assert "−0.123 against mean" in said
-    assert "null_not_mixed" in said
+    assert "null not mixed" in said
     assert "run twice with 2 settings; detectable: 0.030" in said
     assert "detectable: 0.011 to 0.020" in said
     assert ax.get_title(loc="left") == "Verdict on mine"

@@ -172,6 +172,7 @@ def test_six_runs_make_a_test_and_one_makes_none(chosen: ad.AnnData, model: Any)
     _run(chosen, model, key_added="alone")
     alone = chosen.uns["tests"].query("key == 'alone'").set_index("name")
     assert alone.loc["non_additive/denoise", "status"] == "too_few_units"
+    assert alone.loc["non_additive/denoise", "reason"].startswith("1 run can be read, and 6 are needed")
     assert np.isnan(alone.loc["non_additive/denoise", "p_raw"])
 
 

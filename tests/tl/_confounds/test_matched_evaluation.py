@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,7 +123,10 @@ def test_unmet_balance_goes_wherever_the_result_goes(make_audit: Callable) -> No
         assert not rows.loc[rows["design"] == "balanced", "residual_imbalance"].any()
     row = of(adata.uns["tests"], name="gain/matched")
     assert row["reason"].startswith("residual imbalance")
-    assert all(name in row["reason"] for name in unmet)
+    told = dict(re.findall(r"(\w+) ([+−]\d\.\d\d)", row["reason"]))
+    differences = frame[(frame["design"] == "within") & ~frame["balanced"]].set_index("covariate")["after"]
+    assert {name: float(value.replace("−", "-")) for name, value in told.items()} == differences.round(2).to_dict()
+    assert differences.min() < 0  # a minus is one, not a hyphen
     assert (row["status"], row["role"]) == ("ok", "confirmatory")
 
 

@@ -86,13 +86,13 @@ def test_one_condition_that_fails_fails_the_criterion(
 
 UNKNOWN: list[tuple[str, dict[str, Any], str]] = [
     ("a", {"vs_mean": None}, "perturbation_auroc(adata, edges='attention')"),
-    ("a", {"vs_variance": BARRED | {"reason": "saw perturbed cells"}}, "label_leak (saw perturbed cells)"),
+    ("a", {"vs_variance": BARRED | {"reason": "saw perturbed cells"}}, "label leak (saw perturbed cells)"),
     ("b", {"gain/*": None}, "incremental_value(adata, edges='attention')"),
-    ("b", {"gain_placebo/joint/gbdt/auprc": {"status": "too_few_units"}}, "too_few_units"),
+    ("b", {"gain_placebo/joint/gbdt/auprc": {"status": "too_few_units"}}, "too few units"),
     ("b", {"gain/gene/logistic/recall@*": {"reason": "saturated"}}, "at its ceiling"),
     ("b", {"gain/gene/logistic/auroc": {"ci_low": np.nan}}, "no number"),
-    ("c", {"degree/pooled": {"status": "null_not_mixed"}}, "null_not_mixed"),
-    ("c", {"degree/pooled": {"status": "structurally_null"}}, "structurally_null"),
+    ("c", {"degree/pooled": {"status": "null_not_mixed"}}, "null not mixed"),
+    ("c", {"degree/pooled": {"status": "structurally_null"}}, "structurally null"),
     ("c", {"degree/pooled": {"baseline_value": np.nan}}, "no number"),
     ("c", {"retention/node": None}, "residualize_edges(adata, edges='attention')"),
     ("c", {"residual/gbdt": {"reason": "residual imbalance: mean +0.2"}}, "residual imbalance"),
@@ -304,11 +304,11 @@ def test_one_causal_condition_that_fails_fails_it(
 
 OPEN_CAUSAL: list[tuple[dict[str, Any], str]] = [
     (dict.fromkeys([f"top_5/{READOUT}/vs_random", f"top_5/{READOUT}"]), "can reach the readout"),
-    ({f"dose/top/{READOUT}": None}, "A13 dose/top/attention_L3 was not run"),
+    ({f"dose/top/{READOUT}": None}, "A13 dose, top, attention_L3 was not run"),
     ({f"mlp_2/{READOUT}": {"status": "structurally_null"}, f"uniform_top_5/{READOUT}": {"status": "not_applied"}},
-     "not_applied"),
+     "not applied"),
     (dict.fromkeys([f"mlp_2/{READOUT}", f"uniform_top_5/{READOUT}"]), "no uniform or MLP intervention reaches"),
-    ({"fidelity/top_5": None}, "fidelity/top_5 was not run"),
+    ({"fidelity/top_5": None}, "fidelity, top_5 was not run"),
     ({"fidelity/top_5": {"effect_size": np.nan}}, "no number"),
 ]  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import pandas as pd
 
+from scepsis._core._numbers import plural
 from scepsis._core._registry import Row
 from scepsis.stats._non_additivity import (
     FALSE_BOUNDS,
@@ -151,7 +152,7 @@ def mediation_rows(frame: pd.DataFrame, direction: Single, what: str) -> list[Ro
     own = frame[frame["direction"] == direction]
     usable = own[own["status"] == "ok"]
     n_bounded, n = int((usable["lower_bound"] > 0).sum()), len(usable)
-    enough = n >= MIN_RUNS
+    enough, readable = n >= MIN_RUNS, plural(n, "run")
     rows = [
         Row(
             analysis="A30",
@@ -172,7 +173,9 @@ def mediation_rows(frame: pd.DataFrame, direction: Single, what: str) -> list[Ro
             null_family="binomial",
             is_primary=True,
             status="ok" if enough else "too_few_units",
-            reason="" if enough else f"{n} runs can be read, and {MIN_RUNS} are needed; `groupby` makes one per group",
+            reason=""
+            if enough
+            else f"{readable} can be read, and {MIN_RUNS} are needed; `groupby` makes one per group",
         )
     ]
     for _, found in own.iterrows():

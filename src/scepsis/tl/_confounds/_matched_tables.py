@@ -11,6 +11,7 @@ import pandas as pd
 
 from scepsis._core._evidence import RESIDUAL_IMBALANCE
 from scepsis._core._gene_table import FEATURES
+from scepsis._core._numbers import signed
 from scepsis._core._registry import Row
 from scepsis.stats._matched_study import MODELS, REGISTERED
 
@@ -321,7 +322,7 @@ def _imbalance(found: Evaluation, sample: Sample) -> str:
     if not sample.counted.any() or not (names := found.unbalanced(sample)):
         return ""
     values = dict(zip(COVARIATES, sample.differences, strict=True))
-    listed = ", ".join(f"{name} {values[name]:+.2f}" for name in names)
+    listed = ", ".join(f"{name} {signed(values[name], 2)}" for name in names)
     limit = f"{found.smd_threshold:g}"
     return f"{RESIDUAL_IMBALANCE}: standardised mean differences after matching, {limit} or more: {listed}"
 

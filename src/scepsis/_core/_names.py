@@ -38,6 +38,11 @@ def named(text: object) -> str:
     return NAMES.get(str(text), str(text))
 
 
+def words(status: object) -> str:
+    """A status as words."""
+    return str(status).replace("_", " ")
+
+
 def words_of_test(name: str) -> str:
     """Name of a test of the registry (``gain/gene/gbdt/auroc``) in words; keys of edges and conditions stay."""
     if name in NAMES:
