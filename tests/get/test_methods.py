@@ -69,7 +69,12 @@ def test_parameters_of_each_analysis_are_told(empty: ad.AnnData, enter_all: Call
             }
         },
         "A08": {
-            "params": {"residualizers": ["ols", "node"], "reference": "r", "universe": "regulators", "min_targets": 3}
+            "params": {
+                "residualizers": ["ols", "node"],
+                "reference": "reference",
+                "universe": "regulators",
+                "min_targets": 3,
+            }
         },
         "A09": {"params": {"n_null": 1234}},
         "A11": {"params": {"k": 3, "caliper": 0.25, "smd_threshold": 0.1}},

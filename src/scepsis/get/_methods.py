@@ -15,6 +15,7 @@ from scepsis._version import __version__
 from scepsis.get._sentences._screen import frozen_layer, specifications
 from scepsis.get._sentences._sources import cited
 from scepsis.get._sentences._speakers import OF_EDGES, OF_TESTS
+from scepsis.get._sentences._words import keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from scepsis._core._types import Data
 
+#: Columns of the registry with what edges are held against, and the parameters that name it.
+AGAINST = {"reference": ("reference_name", "reference"), "effects": ("effects",)}
 #: How tools record that edges are in ``varp``.
 IN_VARP = re.compile(r"adata\.varp\['(.*)'\]")
 
@@ -135,14 +138,14 @@ def _edges(data: AnnData, tests: pd.DataFrame) -> list[str]:
 
 def _varp_keys(data: AnnData, tests: pd.DataFrame) -> dict[str, str]:
     """Slots of edges by their names in the registry: the same, unless the caller gave them others."""
-    keys = {str(name): str(name) for name in tests["edges"] if name}
+    slots = {str(name): str(name) for name in tests["edges"] if name}
     for result in dict.fromkeys(tests["key"]):
         params = _params(data, str(result))
         for name, slot in zip(params.get("edges", []), params.get("edges_slot", []), strict=False):
             found = IN_VARP.fullmatch(str(slot))
-            if found and str(name) in keys:
-                keys[str(name)] = found[1]
-    return keys
+            if found and str(name) in slots:
+                slots[str(name)] = found[1]
+    return slots
 
 
 def _layer(data: AnnData, tests: pd.DataFrame) -> list[str]:
@@ -158,10 +161,26 @@ def _analyses(data: AnnData, tests: pd.DataFrame) -> list[str]:
     for analyses, speak in OF_TESTS:
         own = tests[tests["analysis"].isin(analyses)]
         for key in dict.fromkeys(own["key"]):
-            params = _params(data, str(key))
-            if params:
-                said.append(speak(params, own[own["key"] == key]))
+            params, rows = _params(data, str(key)), own[own["key"] == key]
+            if not params:
+                continue
+            described = _described(params, rows)
+            if described.any():
+                said.append(speak(params, rows[described]))
+            if not described.all():
+                earlier = keys([one for name in AGAINST for one in rows.loc[~described, name] if one])
+                said.append(f"Earlier tests ({key}; {earlier}) are of settings that a later run has overwritten.")
     return said
+
+
+def _described(params: Mapping[str, Any], tests: pd.DataFrame) -> pd.Series[bool]:
+    """Which tests the parameters are of: a call under the same name against something else overwrites them."""
+    described = tests["key"].notna()
+    for column, names in AGAINST.items():
+        for name in names:
+            if isinstance(params.get(name), str):
+                described &= tests[column].isin(["", params[name]])
+    return described
 
 
 def _specifications(data: AnnData, names: list[str]) -> list[str]:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def contexts(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
     """A16."""
     return (
-        f"{plural(len(params['contexts']), 'context')} ({keys(params['contexts'])}) went through the same audit, every "
-        "test was averaged over them by a random-effects model (variance between contexts by Paule and Mandel, "
+        f"{plural(len(params['contexts']), 'context')} ({keys(params['contexts'])}) went through the same audit, "
+        "effects were averaged over them by a random-effects model (variance between contexts by Paule and Mandel, "
         "interval by Hartung and Knapp), and contexts were compared in pairs; one with fewer than "
         f"{count(params['min_powered'])} perturbations, or regulators, was in no mean and claimed no equivalence."
     )
@@ -44,7 +44,7 @@ def models(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
     growing = f", and of models also in nested samples of {numbers(sizes)} cells" if sizes else ""
     return (
         f"Models and other edges ({keys(params['models'])}) were compared in the same cells, over the "
-        f"{count(params['n_common'])} genes and the pairs that all of them have{twins}, by the AUROC of pairs that "
-        f"are listed in {against(tests)} {among(params)}{growing}; the AUROC of all pairs was tested against one half by the t of an interval "
-        f"clustered by regulator and target [cameron2011], with {equivalence(params)}."
+        f"{count(params['n_common'])} genes and the pairs that all of them have{twins}, by the AUROC of pairs that are "
+        f"listed in {against(tests)} {among(params)}{growing}; the AUROC of all pairs was tested against one half by "
+        f"the t of an interval clustered by regulator and target [cameron2011], with {equivalence(params)}."
     )
