@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scepsis._core._results import read_frame, read_result
+from scepsis._core._results import entries, read_frame, read_result
 
 
 @pytest.fixture
@@ -31,3 +31,11 @@ def test_what_is_missing_names_the_call_that_makes_it(stored: ad.AnnData) -> Non
         read_result(stored, "foreign", maker="make()")
     with pytest.raises(KeyError, match=r"\['other'\].*`make\(\)` anew"):
         read_frame(stored, "scores", "other", maker="make()")
+
+
+def test_entries_are_found_by_their_frames(stored: ad.AnnData) -> None:
+    table = stored.uns["scores"]["table"]
+    stored.uns["both"] = {"params": {}, "table": table, "more": table}
+    stored.uns |= {"bare": {"table": table}, "number": 3}
+    assert [key for key, _ in entries(stored, "table")] == ["scores", "both"]
+    assert [key for key, _ in entries(stored, "table", "more")] == ["both"]

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Columns of the registry with what edges are held against, and the parameters that name it.
 AGAINST = {"reference": ("reference_name", "reference"), "effects": ("effects",)}
+#: Parameters that say which reference it was, and nothing of how it was used.
+OF_REFERENCE = ("reference_name", "reference", "reference_hash", "reference_counts", "labels_hash", "network")
 #: How tools record that edges are in ``varp``.
 IN_VARP = re.compile(r"adata\.varp\['(.*)'\]")
 
@@ -157,20 +159,35 @@ def _layer(data: AnnData, tests: pd.DataFrame) -> list[str]:
 
 def _analyses(data: AnnData, tests: pd.DataFrame) -> list[str]:
     """One sentence for every result that tests of an analysis belong to, with its own parameters."""
+    import pandas as pd
+
     said = []
     for analyses, speak in OF_TESTS:
         own = tests[tests["analysis"].isin(analyses)]
+        alike: dict[str, list[pd.DataFrame]] = {}
+        of_choices, overwritten = {}, []
         for key in dict.fromkeys(own["key"]):
             params, rows = _params(data, str(key)), own[own["key"] == key]
             if not params:
                 continue
             described = _described(params, rows)
             if described.any():
-                said.append(speak(params, rows[described]))
+                choices = _choices(params)
+                of_choices[choices] = params
+                alike.setdefault(choices, []).append(rows[described])
             if not described.all():
                 earlier = keys([one for name in AGAINST for one in rows.loc[~described, name] if one])
-                said.append(f"Earlier tests ({key}; {earlier}) are of settings that a later run has overwritten.")
+                overwritten.append(
+                    f"Earlier tests ({key}; {earlier}) are of settings that a later run has overwritten."
+                )
+        said += [speak(of_choices[choices], pd.concat(rows)) for choices, rows in alike.items()]
+        said += overwritten
     return said
+
+
+def _choices(params: Mapping[str, Any]) -> str:
+    """What was chosen, apart from the reference: results that share it share a sentence."""
+    return repr(sorted((name, repr(value)) for name, value in params.items() if name not in OF_REFERENCE))
 
 
 def _described(params: Mapping[str, Any], tests: pd.DataFrame) -> pd.Series[bool]:

@@ -24,11 +24,11 @@ VARIANTS = {
 def explained(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
     """A07."""
     fitted = {"ols", "gbdt"} & {str(one) for one in params["learners"]}
-    random = " and, apart from that, with random pairs left out" if params["pair_folds"] else ""
-    how = f", fitted to pairs of other genes{random}" if fitted else ""
+    random = " and, apart from that, to other random pairs" if params["pair_folds"] else ""
+    how = f"; models of features were fitted to pairs of other genes{random}" if fitted else ""
     return (
         f"The share of the variance of edges, and of their ranks, that is explained out of fold by "
-        f"{listed(params['learners'], RESIDUALIZERS)}{how} was computed over {plural(int(params['n_pairs']), 'pair')}."
+        f"{listed(params['learners'], RESIDUALIZERS)} was computed over {plural(int(params['n_pairs']), 'pair')}{how}."
     )
 
 

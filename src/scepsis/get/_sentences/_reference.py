@@ -58,7 +58,7 @@ def residual(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
     """A08."""
     where = f" against {against(tests)} {among(params)}" if "reference" in params else ""
     fitted = {"ols", "gbdt"} & {str(one) for one in params["residualizers"]}
-    held_out = ", fitted to pairs of other genes" if fitted else ""
+    held_out = ", models of features being fitted to pairs of other genes" if fitted else ""
     return (
         f"Edges were residualised by {listed(params['residualizers'], RESIDUALIZERS)}{held_out}, and the share of the "
         f"AUROC above one half that residual edges retain was computed{where}."
