@@ -11,7 +11,7 @@ from scipy import sparse
 
 import scepsis as sps
 from scepsis.models import Intervention
-from scepsis.tl._causes._ablation_run import order_of
+from scepsis.tl._shared._ablation_run import order_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 PLANTED = (4, 7)

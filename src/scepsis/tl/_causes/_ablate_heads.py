@@ -14,9 +14,9 @@ from scepsis.tl._causes import _ablation_inputs as inputs
 from scepsis.tl._causes import _ablation_tables as tables
 from scepsis.tl._causes import _held_out as held_out
 from scepsis.tl._causes._ablation_rows import registry_rows
-from scepsis.tl._causes._ablation_run import Cells, controls, n_cells_for, order_of
-from scepsis.tl._causes._conditions import resolve_conditions
 from scepsis.tl._causes._measure import Options, measure
+from scepsis.tl._shared._ablation_run import Cells, controls, n_cells_for, order_of
+from scepsis.tl._shared._conditions import resolve_conditions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,7 +18,7 @@ from scepsis._core._screen import read_screen
 from scepsis._core._validate import listing, require_choice, require_key, require_positive
 from scepsis.stats._ablation import Target
 from scepsis.tl._causes._outputs import OUTPUTS, require_output
-from scepsis.tl._edges._run import owned_panel
+from scepsis.tl._shared._run import owned_panel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from scepsis._core._screen import Screen
     from scepsis._core._types import IntArray
     from scepsis.models import AttentionModel
-    from scepsis.tl._causes._ablation_run import Cells
-    from scepsis.tl._causes._conditions import Condition
+    from scepsis.tl._shared._ablation_run import Cells
+    from scepsis.tl._shared._conditions import Condition
 
 MAKER = "scepsis.tl.rank_heads(adata, model, reference=network)"
 MATCHES = ("layer", "entropy")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scepsis.edges._fidelity import Fidelity
     from scepsis.stats._ablation import Change, Seen
     from scepsis.stats._sequential import SequentialTest
-    from scepsis.tl._causes._conditions import Condition
+    from scepsis.tl._shared._conditions import Condition
 
 #: Hidden states that moved by more than this are changed to a degree that could matter (Kendiukhov 2026).
 MATERIAL = 0.02

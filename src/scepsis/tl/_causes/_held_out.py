@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scepsis.stats._ablation import change
-from scepsis.tl._causes._conditions import chosen_on_half
+from scepsis.tl._shared._conditions import chosen_on_half
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scepsis.models import Intervention
     from scepsis.stats._ablation import Change, Target
     from scepsis.tl._causes._ablation_tables import Measured
-    from scepsis.tl._causes._conditions import Condition
+    from scepsis.tl._shared._conditions import Condition
 
 
 @dataclass(frozen=True)

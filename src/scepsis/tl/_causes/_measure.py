@@ -11,10 +11,10 @@ import numpy as np
 from scepsis._core._rng import child
 from scepsis.stats._ablation import change, detection
 from scepsis.stats._head_sets import matched_sets
-from scepsis.tl._causes._ablation_run import against_random, means
 from scepsis.tl._causes._ablation_tables import Measured
 from scepsis.tl._causes._held_out import Halves, held_out
 from scepsis.tl._causes._outputs import OUTPUTS, outputs
+from scepsis.tl._shared._ablation_run import against_random, means
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from scepsis.edges._ablation import Ablation
     from scepsis.edges._fidelity import Fidelity
     from scepsis.stats._ablation import Target
-    from scepsis.tl._causes._ablation_run import Cells, Null
-    from scepsis.tl._causes._conditions import Condition
     from scepsis.tl._causes._held_out import HeldOut
+    from scepsis.tl._shared._ablation_run import Cells, Null
+    from scepsis.tl._shared._conditions import Condition
 
 
 @dataclass(frozen=True)

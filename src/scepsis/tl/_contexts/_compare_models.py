@@ -23,9 +23,9 @@ from scepsis._core._rng import child, resolve_seed
 from scepsis._core._store import record, write
 from scepsis._core._validate import listing, require_choice, require_key, require_positive
 from scepsis.stats._meta_analysis import error_of_interval
-from scepsis.tl._confounds import _reference_tables as tables
-from scepsis.tl._confounds._reference_scores import line_up, scored
-from scepsis.tl._edges._mean_attention import attention_run, mean_attention
+from scepsis.tl._shared import _reference_tables as tables
+from scepsis.tl._shared._mean_attention import attention_run, mean_attention
+from scepsis.tl._shared._reference_scores import line_up, scored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from scepsis._core._registry import Row
     from scepsis._core._types import BoolArray, Data, IntArray, Mask, Scale, Seed
     from scepsis.models import AttentionModel
-    from scepsis.tl._edges._run import Run
+    from scepsis.tl._shared._run import Run
 
 
 def compare_models(  # noqa: PLR0913 - a run, a reference and a comparison in one

@@ -16,7 +16,7 @@ from scepsis._core._rng import child, resolve_seed
 from scepsis._core._store import record, write
 from scepsis._core._validate import require_between, require_choice, require_key, require_positive
 from scepsis._core._values import counts
-from scepsis.tl._edges._run import owned_panel, source_positions
+from scepsis.tl._shared._run import owned_panel, source_positions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ from scepsis._core._edge_slots import EdgeArray, provenance
 from scepsis._core._groups import Groups
 from scepsis._core._match import tokens_for
 from scepsis._core._store import record
-from scepsis.tl._edges._request import Maps, resolve_layer_rule, resolve_scales
-from scepsis.tl._edges._run import Run, owned_panel
+from scepsis.tl._shared._request import Maps, resolve_layer_rule, resolve_scales
+from scepsis.tl._shared._run import Run, owned_panel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from scepsis.tl._causes._conditions import HEADS, LAYERS, paper_names
+from scepsis.tl._shared._conditions import HEADS, LAYERS, paper_names
 
 
 def test_names_of_the_paper_at_its_own_model() -> None:
