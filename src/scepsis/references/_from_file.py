@@ -18,7 +18,7 @@ from scepsis.references._layouts import (
     read_string,
     read_trrust,
 )
-from scepsis.references._sets import pairs_of_sets
+from scepsis.references._sets import pairs_of_sets, require_pairable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,7 +83,9 @@ def from_file(
         There is no such file.
     ValueError
         The layout cannot be told, or the file does not have it: too few columns, proteins without `names`, sets listed
-        twice with different genes.
+        twice with different genes; `min_score` or sizes are out of range.
+    TypeError
+        `genes` is a single name.
     MemoryError
         A file of sets has too many pairs.
 
@@ -106,6 +108,7 @@ def from_file(
     if layout is not None:
         require_choice(layout, LAYOUTS, argument="layout")
     require_between(min_score, -1, 1001, argument="min_score")
+    require_pairable(genes, min_size, max_size)
     if names is not None and not Path(names).is_file():
         msg = f"There is no file {names} (`names=`)."
         raise FileNotFoundError(msg)
