@@ -117,6 +117,35 @@ def test_a_sample_of_cells_is_on_record(controls: ad.AnnData, small_model: Any, 
     assert "insilico_cells" not in controls.obs
 
 
+@pytest.mark.filterwarnings("ignore:Attention is scored without")
+def test_a_sample_stands_beside_what_all_of_its_cells_give(
+    controls: ad.AnnData, small_model: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Edges of five of the cells beside features and attention of all twelve; not beside those of other cells."""
+    del controls.var["edge_panel"]
+    controls.obs["edge_cells"] = (controls.obs["perturbation"] == "non-targeting").to_numpy()
+    sps.pp.gene_features(controls)
+    sps.tl.attention_edges(controls, small_model, show_progress_bar=False)
+    sps.tl.perturbation_effects(controls, min_cells=30, n_null_splits=1, show_progress_bar=False)
+    run(controls, small_model, sources=["G0", "G1", "G2"], n_cells=40)
+    n_cells = int(controls.obs["edge_cells"].sum())
+    edges = ["insilico", "attention"]
+    with caplog.at_level(logging.WARNING):
+        sps.tl.perturbation_auroc(controls, edges=edges, n_boot=20)
+    assert f"`adata.varp['insilico']` is from a random sample of 40 of the {n_cells} cells" in caplog.text
+    result = controls.uns["perturbation_auroc"]
+    assert not result["params"]["same_cells"]
+    assert np.isfinite(result["summary"].set_index("predictor").loc["insilico", "auroc"])
+    rows = controls.uns["tests"].query("analysis == 'A01' and edges == 'insilico'")
+    assert (rows["cells_hash"] == controls.uns["insilico"]["params"]["cells_hash"]).all()
+
+    controls.obs["edge_cells"] &= np.arange(controls.n_obs) % 2 == 0
+    sps.pp.gene_features(controls)
+    sps.tl.attention_edges(controls, small_model, show_progress_bar=False)
+    with pytest.raises(ValueError, match=r"are from different cells: 40 cells of `adata.obs\['insilico_cells'\]`"):
+        sps.tl.perturbation_auroc(controls, edges=edges, n_boot=20)
+
+
 @pytest.mark.parametrize("readout", ["embedding", "masked_logits"])
 def test_the_planted_edges_are_found_and_go_with_their_head(readout: str) -> None:
     model = planted_model(n_layers=8)

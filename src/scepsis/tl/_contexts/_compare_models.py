@@ -10,7 +10,7 @@ import pandas as pd
 
 from scepsis._core._edge_sets import EdgeSet, gather_edges
 from scepsis._core._edge_slots import pack, superseded
-from scepsis._core._gene_table import FEATURES, require_same_cells
+from scepsis._core._gene_table import FEATURES, chosen_cells, require_same_cells
 from scepsis._core._hashing import hash_strings
 from scepsis._core._keys import RANDOMIZED, EdgeKeys, slugs
 from scepsis._core._match import tokens_for
@@ -304,7 +304,7 @@ class _Common:
     def require_same_cells(self) -> None:
         """Edges that are there must be from the cells that the models will read."""
         expected = hash_strings(self.adata.obs_names[self.cells.mask])
-        other = [one.slot for one in self.given if one.cells_hash and one.cells_hash != expected]
+        other = [one.slot for one in self.given if one.cells_hash and chosen_cells(one.params) != expected]
         if other:
             msg = (
                 f"`{other[0]}` is from other cells than the {int(self.cells.mask.sum())} that models are to read. Make "

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from scepsis._core._edge_slots import own_masks, pack, provenance, superseded
+from scepsis._core._gene_table import SAMPLE_OF
+from scepsis._core._hashing import hash_strings
 from scepsis._core._keys import EdgeKeys
 from scepsis._core._match import tokens_for
 from scepsis._core._memory import require_memory
@@ -93,8 +95,8 @@ def insilico_perturbation(
     mask_share
         Share of a cell's tokens that is masked, for ``"masked_logits"``.
     n_cells
-        A random sample of so many of the chosen cells. Edges from a sample have cells of their own, which scoring tools
-        compare: next to edges of all cells they ask for ``allow_different_cells=True``.
+        A random sample of so many of the chosen cells. It is on record whose sample it is, so that scoring tools take
+        these edges beside edges and features of all chosen cells, and say that they are noisier.
     mask_obs
         Cells: a boolean array or ``obs`` column. ``obs["edge_cells"]`` when not given and present, else all.
     mask_var
@@ -168,7 +170,8 @@ def insilico_perturbation(
         if value is not None:
             require_positive(value, argument=name)
     seed = resolve_seed(rng)
-    cells = _sampled(choose_cells(target, mask_obs), n_cells, seed)
+    chosen = choose_cells(target, mask_obs)
+    cells = _sampled(chosen, n_cells, seed)
     genes = choose_genes(target, mask_var)
     match = tokens_for(target, model)
     panel = owned_panel(match, genes)
@@ -200,6 +203,7 @@ def insilico_perturbation(
         mean_tokens=n_tokens / (len(cells.index) - n_empty),
         **model_record(model, match),
         **provenance(target, cells, genes, cells_name=keys.cells, genes_name=keys.genes),
+        **({} if cells is chosen else _sample_record(target, chosen)),
     )
     _write(target, keys, sums, panel, rows, params, cells, genes)
     return data if copy else None
@@ -214,6 +218,11 @@ def _sampled(cells: Choice, n_cells: int | None, seed: int) -> Choice:
     mask = np.zeros(len(cells.mask), dtype=bool)
     mask[child(seed, "insilico_perturbation").choice(cells.index, n_cells, replace=False)] = True
     return Choice(mask, None)
+
+
+def _sample_record(adata: AnnData, chosen: Choice) -> dict[str, Any]:
+    """Which cells a sample is from."""
+    return {SAMPLE_OF: hash_strings(adata.obs_names[chosen.mask]), f"n_{SAMPLE_OF}": int(chosen.mask.sum())}
 
 
 def _reading(
