@@ -58,6 +58,12 @@ def read_labels(adata: AnnData, groupby: str, control: str) -> Labels:
     _require_strings(column, slot)
     grouped = column.astype("category").cat.remove_unused_categories().cat
     found = [label for label in grouped.categories if label]
+    if control == COMPLEMENT and control not in found:
+        msg = (
+            f"`control={COMPLEMENT!r}` goes with `overlapping=True`: the complement of a perturbation is all cells without "
+            f"it, and `{slot}` alone gives every cell one label."
+        )
+        raise ValueError(msg)
     require_label(found, control, slot=slot, argument="control")
     names = [str(label) for label in found if label != control]
     if not names:

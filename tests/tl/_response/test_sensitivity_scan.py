@@ -275,6 +275,7 @@ def test_without_unperturbed_cells_there_is_nothing_to_choose_among(untouched: C
         ({"n_genes": [0]}, ValueError, "`n_genes`"),
         ({"lfc_thresholds": [-1.0]}, ValueError, "`lfc_thresholds`"),
         ({"control": "nobody"}, ValueError, "nobody"),
+        ({"control": "complement"}, ValueError, "overlapping=True"),
         ({"groupby": "guide"}, KeyError, "guide"),
         ({"reextract": True}, ValueError, "model"),
         ({"baselines": ["position"]}, ValueError, "`baselines`"),
