@@ -60,8 +60,8 @@ def read_labels(adata: AnnData, groupby: str, control: str) -> Labels:
     found = [label for label in grouped.categories if label]
     if control == COMPLEMENT and control not in found:
         msg = (
-            f"`control={COMPLEMENT!r}` goes with `overlapping=True`: the complement of a perturbation is all cells without "
-            f"it, and `{slot}` alone gives every cell one label."
+            f"`control={COMPLEMENT!r}` goes with `overlapping=True`: the complement of a perturbation is all cells "
+            f"without it, and `{slot}` alone gives every cell one label."
         )
         raise ValueError(msg)
     require_label(found, control, slot=slot, argument="control")
