@@ -59,3 +59,12 @@ def test_counts_may_have_any_type() -> None:
     check_counts(np.array([2.0**24]), slot="x")
     with pytest.raises(ValueError, match="`x` holds negative"):
         check_counts(np.array([-1, 2]), slot="x")
+
+
+def test_the_usual_words_for_controls_are_offered() -> None:
+    values = [*(f"GENE{index}" for index in range(20)), "NTC"]
+    for label in ("non-targeting", "control"):
+        with pytest.raises(ValueError, match=r"Did you mean `control='NTC'`"):
+            require_label(values, label, slot="obs", argument="control")
+    with pytest.raises(ValueError, match=r"20 in all\)\.$"):
+        require_label(values[:20], "non-targeting", slot="obs", argument="control")

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from scepsis._core._edge_frames import SOURCE, TARGET, WEIGHT
+from scepsis._core._match import same_but_case
 from scepsis._core._memory import require_memory
 from scepsis._core._network import DIRECTED
 from scepsis._core._validate import listing, require_positive
@@ -66,7 +67,9 @@ def pairs_of_sets(
     memory_limit: int | None = None,
 ) -> pd.DataFrame:
     """Count, for each pair of genes, the sets that hold both; sizes of sets are counted before `genes` are chosen."""
-    members = {str(name): dict.fromkeys(str(gene) for gene in one) for name, one in sets.items()}
+    members = {str(name): dict.fromkeys(str(gene) for gene in one if pd.notna(gene)) for name, one in sets.items()}
+    for one in members.values():
+        one.pop("", None)
     sizes = np.array([len(one) for one in members.values()], dtype=np.int64)
     fits = (sizes >= min_size) & (sizes <= (np.inf if max_size is None else max_size))
     wanted = None if genes is None else {str(gene) for gene in genes}
@@ -75,6 +78,8 @@ def pairs_of_sets(
         for one, fit in zip(members.values(), fits, strict=True)
         if fit
     ]
+    if wanted is not None:
+        _require_same_species(wanted, {gene for one in members.values() for gene in one})
     if not any(len(one) > 1 for one in chosen):
         msg = _nothing(members, fits, wanted)
         raise ValueError(msg)
@@ -112,6 +117,17 @@ def pairs_of_sets(
         | ({} if max_size is None else {"max_size": max_size})
     )
     return frame
+
+
+def _require_same_species(wanted: set[str], there: set[str]) -> None:
+    """Raise `ValueError` where genes would be those of the sets but for their capitals."""
+    if n_same := same_but_case(wanted, there):
+        msg = (
+            f"{len(wanted & there)} of the {len(wanted)} `genes` (such as {listing(sorted(wanted)[:3])}) are in the "
+            f"sets, and {n_same} are but for capitals, as between mouse and human. Pair the genes of the sets, without "
+            "`genes=`, and translate the pairs by `scepsis.references.convert_ids(pairs, orthologs)`."
+        )
+        raise ValueError(msg)
 
 
 def _nothing(members: Mapping[str, Mapping[str, None]], fits: Any, wanted: set[str] | None) -> str:
