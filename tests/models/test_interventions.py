@@ -270,10 +270,26 @@ def test_what_makes_no_intervention() -> None:
         Intervention.zero_heads([])
     with pytest.raises(ValueError, match="counted from 0 up, not -1"):
         Intervention.zero_heads([(0, -1)])
-    with pytest.raises(TypeError, match=r"\(layer, head\) pairs"):
-        Intervention.zero_heads([3])  # type: ignore[list-item]
+    for heads in ([3], [(0, 1, 2)], [(0.5, 1)], [("0", "1")], [(True, 1)], "L0H1", None):
+        with pytest.raises(TypeError, match=r"\(layer, head\) pairs"):
+            Intervention.uniform_heads(heads)  # type: ignore[arg-type]
+    for layers in ([1.5], "3", [True], None):
+        with pytest.raises(TypeError, match="`layers` takes whole numbers"):
+            Intervention.zero_mlps(layers)  # type: ignore[arg-type]
+    for reference in (None, np.zeros(3)):
+        with pytest.raises(TypeError, match="a batch of the model"):
+            Intervention.mean_heads([(0, 1)], reference=reference)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="unsupported operand"):
+        Intervention.zero_mlps([1]) | 3  # type: ignore[operator]
     with pytest.raises(ValueError, match="`mean_heads`"):
         Intervention(averaged=((0, 0),))
+
+
+def test_what_is_no_intervention_is_named(small_model: AttentionModel) -> None:
+    for given in ("top_5", [(0, 1)], None):
+        with pytest.raises(TypeError, match=r"takes an `Intervention`, .*zero_heads"), small_model.intervene(given):  # type: ignore[arg-type]
+            pass
+    assert hooks(small_model) == 0
 
 
 def test_an_intervention_is_a_value(small_model: AttentionModel) -> None:

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from scepsis.models._interventions import Intervention
 from scepsis.models._proof import prove
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     import torch
 
-    from scepsis.models._interventions import Intervention
     from scepsis.models._protocol import AttentionModel
 
 #: Interventions that a network is under, outermost first.
@@ -62,6 +62,13 @@ def active_interventions(model: AttentionModel) -> tuple[Intervention, ...]:
 @contextmanager
 def intervened(model: AttentionModel, intervention: Intervention) -> Iterator[None]:
     """See :meth:`Intervenable.intervene`."""
+    given: object = intervention
+    if not isinstance(given, Intervention):
+        msg = (
+            "`intervene` takes an `Intervention`, such as `scepsis.models.Intervention.zero_heads([(3, 0)])`, not "
+            f"{given!r}."
+        )
+        raise TypeError(msg)
     intervention.check(model)
     if any(module.training for module in model.network.modules()):
         msg = f"{model.name!r} is in training mode, where dropout draws; call `model.network.eval()` first."
