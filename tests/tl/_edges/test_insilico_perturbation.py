@@ -203,6 +203,21 @@ def test_bad_input_is_refused_before_any_work(
         run(controls, small_model, **options)
 
 
+def test_a_model_in_training_is_refused(
+    controls: ad.AnnData, small_model: Any, untouched: Callable[[ad.AnnData], Any]
+) -> None:
+    with untouched(controls):
+        small_model.network.train()
+        try:
+            for tool in (run, sps.tl.attention_edges, sps.pp.embed_cells):
+                with pytest.raises(ValueError, match=r"training mode.*network\.eval"):
+                    tool(controls, small_model)
+        finally:
+            small_model.network.eval()
+        with pytest.raises(TypeError, match=r"what `scepsis.models.load` gives, not 'demo'"):
+            run(controls, "demo")
+
+
 def test_a_model_without_a_head_has_no_masked_logits(
     controls: ad.AnnData, make_decoder: Callable[..., Path], small_model: Any, untouched: Callable[[ad.AnnData], Any]
 ) -> None:

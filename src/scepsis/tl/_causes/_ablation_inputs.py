@@ -11,7 +11,7 @@ from scepsis._core._edge_slots import edge_params, recorded_mask
 from scepsis._core._keys import SELECT_LAYER
 from scepsis._core._match import tokens_for
 from scepsis._core._memory import require_memory
-from scepsis._core._model_runs import model_record
+from scepsis._core._model_runs import model_record, require_model
 from scepsis._core._resolve import Choice
 from scepsis._core._results import read_result
 from scepsis._core._screen import read_screen
@@ -79,6 +79,7 @@ def given(
     adata: AnnData, model: AttentionModel, ranking: str, edges: str, effects: str, target: dict[str, int]
 ) -> Given:
     """Read all that an ablation rests on; see `scepsis.tl.ablate_heads` for what is raised."""
+    require_model(model)
     entry = read_result(adata, ranking, maker=MAKER)
     params = entry["params"]
     if "heads" not in entry or "model_fingerprint" not in params:
@@ -197,10 +198,7 @@ def primary_of(name: str | None, made: Sequence[Condition]) -> Condition | None:
 
 
 def require_runnable(cells: Cells, n_cells: int | None, n_known: int) -> None:
-    """Raise for a model in training mode, more cells than there are, or sums that would not fit."""
-    if any(module.training for module in cells.model.network.modules()):
-        msg = f"{cells.model.name!r} is in training mode, where dropout draws; call `model.network.eval()` first."
-        raise ValueError(msg)
+    """Raise for more cells than there are, or sums that would not fit."""
     if n_cells is not None and n_cells > n_known:
         msg = f"`n_cells={n_cells}` asks for more than the {n_known} cells that heads were ranked on."
         raise ValueError(msg)

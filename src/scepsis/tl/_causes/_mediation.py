@@ -9,14 +9,22 @@ import numpy as np
 
 from scepsis._core._edge_slots import provenance
 from scepsis._core._match import tokens_for
-from scepsis._core._model_runs import model_record, warn_of_few_genes
+from scepsis._core._memory import require_memory
+from scepsis._core._model_runs import model_record, require_model, warn_of_few_genes
 from scepsis._core._progress import progress_bar
 from scepsis._core._registry import Evidence, updated_tests
 from scepsis._core._resolve import Choice, choose_cells, resolve
 from scepsis._core._rng import child, resolve_seed
 from scepsis._core._store import record, write
-from scepsis._core._validate import listing, require_choice, require_key, require_positive
-from scepsis.stats._shapley import MAX_EXACT, Coalitions, Single, n_sampled
+from scepsis._core._validate import (
+    listing,
+    require_choice,
+    require_heads,
+    require_integers,
+    require_key,
+    require_positive,
+)
+from scepsis.stats._shapley import MAX_EXACT, Coalitions, Single, bytes_of_sampling, n_sampled
 from scepsis.tl._causes._mediation_cells import Deletion, read_cells, runs_of
 from scepsis.tl._causes._mediation_tables import (
     Played,
@@ -188,6 +196,7 @@ def mediation(
     start = time.perf_counter()
     data = adata.copy() if copy else adata
     target = resolve(data, mod)
+    require_model(model)
     _check(direction, ablation, key_added)
     _check_numbers(n_cells, n_permutations, max_passes, batch_size)
     kind, parts = _resolve_components(model, components, layers)
@@ -201,6 +210,10 @@ def mediation(
     n_orders = 0 if n_permutations is None and len(parts) <= MAX_EXACT else int(n_permutations or N_PERMUTATIONS)
     n_passes = (n_sampled(len(parts), n_orders) if n_orders else 2 ** len(parts)) * (1 if deleted is None else 2)
     _require_passes(n_passes, int(max_passes), len(parts), len(runs), kind)
+    require_memory(
+        bytes_of_sampling(len(parts), n_orders), None,
+        what=f"{n_orders:,} orders of {len(parts)} components", remedy="Draw fewer `n_permutations=`.",
+    )  # fmt: skip
     warn_of_few_genes(match, model)
     cells = [read_cells(target, model, run, match, deletion=deleted, n_cells=int(n_cells), seed=seed) for run in runs]
 
@@ -278,6 +291,7 @@ def _resolve_components(
 ) -> tuple[Kind, tuple[Component, ...]]:
     """What takes part: heads or MLPs of layers, or heads one by one."""
     from scepsis.edges._coalitions import heads_of, layers_of
+    from scepsis.models import Intervention
 
     if isinstance(components, str):
         require_choice(components, get_args(Kind), argument="components")
@@ -285,17 +299,17 @@ def _resolve_components(
     if layers is not None:
         msg = "Heads name their layers; pass `components=[(layer, head), ...]` or `layers`, not both."
         raise ValueError(msg)
-    heads = sorted((int(layer), int(head)) for layer, head in components)
+    heads = sorted(require_heads(components, argument="components"))
     if not heads or len(set(heads)) < len(heads):
         msg = "`components` names a head twice." if heads else "`components` is empty."
         raise ValueError(msg)
+    Intervention.zero_heads(heads).check(model)
     return "heads", heads_of(heads)
 
 
 def _layers(model: AttentionModel, layers: int | Sequence[int] | None) -> list[int]:
     """Layers asked for, ascending, each once."""
-    given = range(model.n_layers) if layers is None else [layers] if isinstance(layers, int) else layers
-    numbers = sorted({int(layer) for layer in given})
+    numbers = sorted(set(require_integers(range(model.n_layers) if layers is None else layers, argument="layers")))
     wrong = [number for number in numbers if not 0 <= number < model.n_layers]
     if wrong or not numbers:
         asked = f"asks for {listing(wrong)}" if wrong else "is empty"

@@ -9,7 +9,7 @@ from scepsis._core._edge_slots import own_masks, pack, provenance, superseded
 from scepsis._core._keys import EdgeKeys
 from scepsis._core._match import tokens_for
 from scepsis._core._memory import require_memory
-from scepsis._core._model_runs import cell_blocks, model_record, require_tokens, warn_of_few_genes
+from scepsis._core._model_runs import cell_blocks, model_record, require_model, require_tokens, warn_of_few_genes
 from scepsis._core._progress import progress_bar
 from scepsis._core._resolve import Choice, choose_cells, choose_genes, resolve
 from scepsis._core._rng import child, resolve_seed
@@ -160,6 +160,7 @@ def insilico_perturbation(
     """
     data = adata.copy() if copy else adata
     target = resolve(data, mod)
+    require_model(model)
     require_choice(kind, get_args(Kind), argument="kind")
     require_choice(readout, get_args(Readout), argument="readout")
     require_between(mask_share, 0, 1, argument="mask_share")
