@@ -157,10 +157,14 @@ def mediation(
     ------
     KeyError
         A gene or a column does not exist.
+    MemoryError
+        Orders, by `n_permutations`, that would not fit.
     NotImplementedError
         The family does not say where its MLPs are.
     RuntimeError
         An ablation did nothing: the modules that the family names are not those that it computes with.
+    TypeError
+        `components`, `layers` or `deletion` of a wrong type, or no model.
     ValueError
         More passes than `max_passes`, layers or heads that do not exist, a gene that no cell has, or a model in
         training mode.
@@ -209,11 +213,7 @@ def mediation(
     runs = runs_of(target, groupby, chosen, seed)
     n_orders = 0 if n_permutations is None and len(parts) <= MAX_EXACT else int(n_permutations or N_PERMUTATIONS)
     n_passes = (n_sampled(len(parts), n_orders) if n_orders else 2 ** len(parts)) * (1 if deleted is None else 2)
-    _require_passes(n_passes, int(max_passes), len(parts), len(runs), kind)
-    require_memory(
-        bytes_of_sampling(len(parts), n_orders), None,
-        what=f"{n_orders:,} orders of {len(parts)} components", remedy="Draw fewer `n_permutations=`.",
-    )  # fmt: skip
+    _require_affordable(n_passes, int(max_passes), len(parts), n_orders, len(runs), kind)
     warn_of_few_genes(match, model)
     cells = [read_cells(target, model, run, match, deletion=deleted, n_cells=int(n_cells), seed=seed) for run in runs]
 
@@ -326,7 +326,8 @@ def _require_runnable(model: AttentionModel, ablated: Ablated) -> None:
             pass
 
 
-def _require_passes(n_passes: int, max_passes: int, n: int, n_runs: int, components: str) -> None:
+def _require_affordable(n_passes: int, max_passes: int, n: int, n_orders: int, n_runs: int, components: str) -> None:
+    """Raise for more passes, or orders, than can be made."""
     if n_passes > max_passes:
         msg = (
             f"A game among {n} {components} takes {n_passes:,} passes over the cells of a run ({n_runs} to be made), "
@@ -334,6 +335,12 @@ def _require_passes(n_passes: int, max_passes: int, n: int, n_runs: int, compone
             "draw fewer `n_permutations=`, or raise `max_passes`."
         )
         raise ValueError(msg)
+    require_memory(
+        bytes_of_sampling(n, n_orders),
+        None,
+        what=f"{n_orders:,} orders of {n} components",
+        remedy="Draw fewer `n_permutations=`.",
+    )
 
 
 def _say(n_passes: int, cells: list[list[Example]], share: float) -> None:
