@@ -200,8 +200,7 @@ def mediation(
     start = time.perf_counter()
     data = adata.copy() if copy else adata
     target = resolve(data, mod)
-    require_model(model)
-    _check(direction, ablation, key_added)
+    _check(model, direction, ablation, key_added)
     _check_numbers(n_cells, n_permutations, max_passes, batch_size)
     kind, parts = _resolve_components(model, components, layers)
     ablated = Ablated(parts, ablation)
@@ -268,7 +267,8 @@ def mediation(
     return data if copy else None
 
 
-def _check(direction: str, ablation: str, key_added: str) -> None:
+def _check(model: AttentionModel, direction: str, ablation: str, key_added: str) -> None:
+    require_model(model)
     require_key(key_added, argument="key_added")
     require_choice(direction, get_args(Single), argument="direction")
     require_choice(ablation, get_args(Ablation), argument="ablation")
