@@ -149,6 +149,20 @@ def test_fidelity_tells_what_was_moved(ready: ad.AnnData, planted_model: Any) ->
     assert rows.loc["fidelity/planted", "role"] == "descriptive"
 
 
+def test_what_is_judged_is_the_readout_that_random_sets_were_run_at(ready: ad.AnnData, planted_model: Any) -> None:
+    """Asked for after one that the heads cannot reach."""
+    given = {"top_1": Intervention.zero_heads([PLANTED]), "mlp_10": "mlp_10"}
+    sps.tl.ablate_heads(ready, planted_model, conditions=given, readouts=[3, "last"], n_random=2, **QUIET)
+    rows = ready.uns["tests"].set_index("name")
+    assert "top_1/attention_L3/vs_random" not in rows.index
+    assert (
+        rows.loc["fidelity/top_1", "statistic"] == results(ready).loc[("top_1", "attention_L11"), "hidden_at_readout"]
+    )
+    assert rows.loc["fidelity/top_1", "statistic"] > 0.02
+    marked = rows.index[rows["is_primary"] & rows["analysis"].isin(["A12", "A14"])]
+    assert marked.tolist() == ["top_1/attention_L11"]
+
+
 def test_conditions_of_the_paper(ranked_below: ad.AnnData, planted_model: Any, roundtrips: Any) -> None:
     ready = ranked_below.copy()
     sps.tl.ablate_heads(ready, planted_model, layer=6, n_random=4, n_exceed=2, **QUIET | {"n_cells": 3})

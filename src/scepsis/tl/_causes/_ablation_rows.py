@@ -28,7 +28,8 @@ def registry_rows(
 ) -> list[Row]:  # fmt: skip
     """Every test: each condition at each readout, the first against random sets, trends, and how much was changed."""
     rows: list[dict[str, Any]] = []
-    readout = next(iter(layers))  # the first that was asked for speaks for its analysis
+    # The first at which random sets were run speaks for its analysis; without any, the first that was asked for.
+    readout = next((one.readout for one in measured if one.null is not None), next(iter(layers)))
     orthogonal = next(
         (
             one.condition.name
