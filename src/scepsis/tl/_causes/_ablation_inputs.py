@@ -15,7 +15,7 @@ from scepsis._core._model_runs import model_record, require_model
 from scepsis._core._resolve import Choice
 from scepsis._core._results import read_result
 from scepsis._core._screen import read_screen
-from scepsis._core._validate import listing, require_choice, require_key, require_positive
+from scepsis._core._validate import listing, require_choice, require_integers, require_key, require_positive
 from scepsis.stats._ablation import Target
 from scepsis.tl._causes._outputs import OUTPUTS, require_output
 from scepsis.tl._edges._run import owned_panel
@@ -41,6 +41,7 @@ def require_options(
     *,
     margin: float,
     n_cells: int | None,
+    batch_size: int | None,
     **at_least_one: int,
 ) -> list[str]:
     """Names of what random sets share with the primary one, if all options are in range."""
@@ -48,8 +49,10 @@ def require_options(
     require_positive(margin, argument="margin", minimum=1e-6)
     for argument, value in at_least_one.items():
         require_positive(value, argument=argument, minimum=2 if argument == "min_units" else 1)
-    if n_cells is not None:
-        require_positive(n_cells, argument="n_cells", minimum=2)
+    for argument, number, minimum in (("n_cells", n_cells, 2), ("batch_size", batch_size, 1)):
+        if number is not None:
+            require_integers([number], argument=argument)
+            require_positive(number, argument=argument, minimum=minimum)
     matched = [match] if isinstance(match, str) else list(dict.fromkeys(match))
     for one in matched:
         require_choice(one, MATCHES, argument="match")
@@ -149,7 +152,7 @@ def frozen_layer(adata: AnnData, model: AttentionModel, layer: int | None) -> in
 
 def layers_read(readouts: str | int | Sequence[str | int], model: AttentionModel, frozen: int | None) -> dict[str, int]:
     """Name of every readout, and its layer; what is made from the last hidden states stands last, at one beyond."""
-    asked = [readouts] if isinstance(readouts, str | int) else list(readouts)
+    asked = [readouts] if isinstance(readouts, str | int | np.integer) else list(readouts)
     found: dict[str, int] = {}
     outputs_read: dict[str, int] = {}
     for one in asked:
