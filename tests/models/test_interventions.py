@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -180,6 +181,42 @@ def test_nothing_is_left_after_an_exception(any_family: AttentionModel) -> None:
     assert hooks(any_family) == 0
     assert (any_family.name, any_family.fingerprint) == identity
     assert all(map(torch.equal, run(any_family, batch), before))
+
+
+def test_blocks_may_end_in_any_order(any_family: AttentionModel) -> None:
+    """As those of generators do."""
+    batch = make_batch(any_family, 9, 4)
+    before, identity = run(any_family, batch), (any_family.name, any_family.fingerprint)
+    with any_family.intervene(Intervention.zero_mlps([1])):
+        alone = run(any_family, batch), any_family.name, any_family.fingerprint
+    outer = any_family.intervene(Intervention.zero_heads([(0, 1)]))
+    inner = any_family.intervene(Intervention.zero_mlps([1]))
+    outer.__enter__()
+    inner.__enter__()
+    outer.__exit__(None, None, None)
+    assert (any_family.name, any_family.fingerprint) == alone[1:]
+    assert all(map(torch.equal, run(any_family, batch), alone[0]))
+    inner.__exit__(None, None, None)
+    assert (any_family.name, any_family.fingerprint) == identity
+    assert all(map(torch.equal, run(any_family, batch), before))
+
+
+def test_threads_do_not_mix_their_interventions(small_model: AttentionModel) -> None:
+    name = small_model.name
+
+    def other() -> None:
+        with small_model.intervene(Intervention.zero_mlps([1])):
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        with small_model.intervene(Intervention.zero_heads([(0, 1)])):
+            inside = small_model.name
+            with pytest.raises(RuntimeError, match="Another thread has"):
+                pool.submit(other).result()
+            assert small_model.name == inside
+            assert len(active_interventions(small_model)) == 1
+        pool.submit(other).result()
+    assert (small_model.name, hooks(small_model)) == (name, 0)
 
 
 def test_padding_changes_nothing(any_family: AttentionModel) -> None:

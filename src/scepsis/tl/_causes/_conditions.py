@@ -115,8 +115,8 @@ def resolve_conditions(
     Make conditions of names; `controls` gives the cells that heads are averaged over, where any are.
 
     Raises `TypeError` for what is neither names nor a dict, `ValueError` for names that mean nothing, heads or layers
-    that the model does not have, all of its heads, and doses that are not smaller than the number of heads; of the paper's conditions those that do not fit the model
-    are given with the reason.
+    that the model does not have, all of its heads, and doses that are not smaller than the number of heads; of the
+    paper's conditions those that do not fit the model are given with the reason.
     """
     by_paper = isinstance(asked, str) and asked == "paper"
     impossible: dict[str, str] = {}
