@@ -48,6 +48,8 @@ class InsilicoSums:
     def __init__(self, n_sources: int, n_genes: int) -> None:
         self.sums = np.zeros((n_sources, n_genes))
         self.n_cells = np.zeros((n_sources, n_genes), dtype=np.int32)
+        #: Cells in which each source was changed.
+        self.n_changed = np.zeros(n_sources, dtype=np.int64)
         self.rank_sum, self.rank_n = np.zeros(n_genes), np.zeros(n_genes, dtype=np.int64)
         #: Cells without tokens, cells cut at the model's length, tokens, and forward passes of one cell.
         self.totals = np.zeros(4, dtype=np.int64)
@@ -55,6 +57,7 @@ class InsilicoSums:
     def add(self, source: int, genes: IntArray, values: NDArray[np.float64]) -> None:
         self.sums[source, genes] += values
         self.n_cells[source, genes] += 1
+        self.n_changed[source] += 1
 
     def means(self) -> FloatArray:
         """Sources x panel, single precision; NaN where no cell is."""
