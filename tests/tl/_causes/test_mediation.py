@@ -10,6 +10,7 @@ import pytest
 
 import scepsis as sps
 from scepsis.models import Intervention
+from scepsis.tl._causes import _mediation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,11 +191,22 @@ def test_result_repeats_survives_the_disk_and_ignores_batches(
 
 
 def test_passes_are_told_and_limited(
-    chosen: ad.AnnData, model: Any, untouched: Callable[[Any], Any], caplog: pytest.LogCaptureFixture
+    chosen: ad.AnnData,
+    model: Any,
+    untouched: Callable[[Any], Any],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with caplog.at_level(logging.INFO, logger="scepsis"):
         _run(chosen, model)
     assert "8 passes over 12 cells" in caplog.text
+    seen = []
+    bar = _mediation.progress_bar
+    monkeypatch.setattr(
+        _mediation, "progress_bar", lambda **given: seen.append(given) or bar(**given | {"show": False})
+    )
+    _run(chosen, model)
+    assert [given["desc"] for given in seen] == [f"8 passes of {model.name}"]
     assert chosen.uns["mediation"]["params"]["n_passes"] == 8
     heads = [(layer, head) for layer in range(3) for head in range(4)]
     with untouched(chosen), pytest.raises(ValueError, match=r"8,192 passes .* `max_passes=5,000`"):

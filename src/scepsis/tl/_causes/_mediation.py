@@ -174,7 +174,8 @@ def mediation(
     A pass is one run of the model over the cells of a run: one per coalition, two with a deletion. Passes are made in
     an order in which neighbours share their lowest layers, and hidden states that enter a layer are kept: of n layers
     with one component each, all :math:`2^n` coalitions take :math:`2^{n+1}` layers, not :math:`n 2^n`; what is kept is
-    tokens x width of one batch for each layer. The number of passes is logged before the first one.
+    tokens x width of one batch for each layer. The number of passes is logged before the first one, and stands beside
+    the progress bar.
 
     The order of two components is certified when their single estimates differ by more than the sizes of both biases
     (from Shapley values), times ``factor``, plus 1.96 standard errors of the difference over paired cells. The paper's
@@ -223,8 +224,8 @@ def mediation(
     )
     share = share_of_layers(game.members, ablated, model.n_layers)
     _say(n_passes, cells, share)
-    n_plays = len(game.members) * sum(map(len, cells))
-    with progress_bar(total=n_plays, desc=f"coalitions of {model.name}", unit="cell", show=show_progress_bar) as bar:
+    n_plays, told = len(game.members) * sum(map(len, cells)), f"{n_passes:,} passes of {model.name}"
+    with progress_bar(total=n_plays, desc=told, unit="cell", show=show_progress_bar) as bar:
         values = [
             play(model, some, game.members, ablated, batch_size=batch_size, on_cells=bar.update) for some in cells
         ]
@@ -330,7 +331,8 @@ def _require_affordable(n_passes: int, max_passes: int, n: int, n_orders: int, n
     """Raise for more passes, or orders, than can be made."""
     if n_passes > max_passes:
         msg = (
-            f"A game among {n} {components} takes {n_passes:,} passes over the cells of a run ({n_runs} to be made), "
+            f"A game among {n} components ({components}) takes {n_passes:,} passes over the cells of a run ({n_runs} to "
+            "be made), "
             f"over `max_passes={max_passes:,}`. Name fewer `layers=`, group heads by layer (`components='heads'`), "
             "draw fewer `n_permutations=`, or raise `max_passes`."
         )
