@@ -331,9 +331,8 @@ def _require_affordable(n_passes: int, max_passes: int, n: int, n_orders: int, n
     """Raise for more passes, or orders, than can be made."""
     if n_passes > max_passes:
         msg = (
-            f"A game among {n} components ({components}) takes {n_passes:,} passes over the cells of a run ({n_runs} to "
-            "be made), "
-            f"over `max_passes={max_passes:,}`. Name fewer `layers=`, group heads by layer (`components='heads'`), "
+            f"A game among {n} components ({components}) takes {n_passes:,} passes over the cells of a run ({n_runs} "
+            f"to be made), over `max_passes={max_passes:,}`. Name fewer `layers=`, group heads by layer (`components='heads'`), "
             "draw fewer `n_permutations=`, or raise `max_passes`."
         )
         raise ValueError(msg)
