@@ -332,8 +332,8 @@ def _require_affordable(n_passes: int, max_passes: int, n: int, n_orders: int, n
     if n_passes > max_passes:
         msg = (
             f"A game among {n} components ({components}) takes {n_passes:,} passes over the cells of a run ({n_runs} "
-            f"to be made), over `max_passes={max_passes:,}`. Name fewer `layers=`, group heads by layer (`components='heads'`), "
-            "draw fewer `n_permutations=`, or raise `max_passes`."
+            f"to be made), over `max_passes={max_passes:,}`. Name fewer `layers=`, group heads by layer "
+            "(`components='heads'`), draw fewer `n_permutations=`, or raise `max_passes`."
         )
         raise ValueError(msg)
     require_memory(
