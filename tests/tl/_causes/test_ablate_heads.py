@@ -131,6 +131,20 @@ def test_a_readout_below_everything_runs_and_is_said(ready: ad.AnnData, planted_
     assert ready.uns["head_ablation"]["null"].empty
 
 
+def test_too_few_perturbations_have_an_estimate_and_no_test(ready: ad.AnnData, planted_model: Any) -> None:
+    given = {"one": Intervention.zero_heads([PLANTED])}
+    sps.tl.ablate_heads(ready, planted_model, conditions=given, n_random=1, min_units=17, **QUIET)
+    row = results(ready).loc[("one", "attention_L11")]
+    assert row["status"] == "too_few_units"
+    assert row["difference"] < -0.3
+    assert np.isnan(row[["p_value", "ci_low", "p_random"]].astype(float)).all()
+    entered = ready.uns["tests"].set_index("name").loc["one/attention_L11"]
+    assert entered["status"] == "too_few_units"
+    assert entered["effect_size"] == row["difference"]
+    assert entered["n_units"] == 16
+    assert np.isnan(entered[["p_raw", "ci_low"]].astype(float)).all()
+
+
 def test_fidelity_tells_what_was_moved(ready: ad.AnnData, planted_model: Any) -> None:
     given = {"planted": Intervention.zero_heads([PLANTED]), "noise": Intervention.zero_heads([(2, 3)])}
     sps.tl.ablate_heads(ready, planted_model, conditions=given, n_random=1, **QUIET)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from scepsis.tl._causes._ablation_tables import Measured
     from scepsis.tl._causes._held_out import HeldOut
 
+#: What has an estimate; where units are too few, that alone.
+TESTABLE = ("ok", "too_few_units")
 TWO_WAY = "t, clustered by perturbation and gene"
 
 
@@ -73,9 +75,7 @@ def _row(one: Measured, edges: str, margin: float) -> dict[str, Any]:
         "status": one.status,
         "reason": one.reason,
     }
-    if found is None or one.status != "ok":
-        return row
-    return row | _of_contrast(found)
+    return row if found is None or one.status not in TESTABLE else row | _of_contrast(found)
 
 
 def _against_random(one: Measured, edges: str) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _held_out(one: HeldOut, edges: str, margin: float) -> dict[str, Any]:
         "status": one.status,
         "reason": one.reason,
     }
-    return row if one.status != "ok" else row | _of_contrast(found)
+    return row if one.status not in TESTABLE else row | _of_contrast(found)
 
 
 def _of_contrast(found: Contrast) -> dict[str, Any]:
