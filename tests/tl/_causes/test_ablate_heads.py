@@ -388,6 +388,8 @@ def test_bad_input(ready: ad.AnnData, planted_model: Any, untouched: Any) -> Non
         fails(ValueError, "training mode", conditions=["top_5"])
     finally:
         planted_model.network.eval()
+    with planted_model.intervene(Intervention.zero_heads([(0, 0)])):
+        fails(ValueError, "outside of `with model.intervene", conditions=["top_5"])
     ready.uns["head_ranking"]["params"]["model_fingerprint"] = "other"
     fails(ValueError, "not those of", conditions=["top_5"])
 

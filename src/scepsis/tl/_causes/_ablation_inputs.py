@@ -83,6 +83,7 @@ def given(
 ) -> Given:
     """Read all that an ablation rests on; see `scepsis.tl.ablate_heads` for what is raised."""
     require_model(model)
+    _require_intact(model)
     entry = read_result(adata, ranking, maker=MAKER)
     params = entry["params"]
     if "heads" not in entry or "model_fingerprint" not in params:
@@ -122,6 +123,18 @@ def given(
         Target(screen.labels, row, **target), _record(adata, edges, model, shared),
         shared | model_record(model, match) | {"labels_hash": labels_hash},
     )  # fmt: skip
+
+
+def _require_intact(model: AttentionModel) -> None:
+    """Raise inside a block of `intervene`: a condition or a random set could touch the same heads, midway."""
+    from scepsis.models._intervene import active_interventions
+
+    if active_interventions(model):
+        msg = (
+            f"{model.name!r} is under an intervention, and `ablate_heads` sets its own. Call it outside of "
+            "`with model.intervene(...)`; what is to be done besides can be joined in `conditions` by `|`."
+        )
+        raise ValueError(msg)
 
 
 def _record(adata: AnnData, edges: str, model: AttentionModel, own: dict[str, Any]) -> dict[str, Any]:
