@@ -79,8 +79,8 @@ class Insilico:
     A cell is run as it is, and once more for every source. ``"delete"`` takes the token of a source out, in the cells
     that have it (where a family reads undetected genes too, its value becomes 0). ``"overexpress"`` puts it before all
     others, with the highest value in the cell where there are values; a cell that lacks it gets it, and one that is
-    full loses its last token. Other tokens move up or down by a rank, as they would if the cell were read anew (but a cell
-    that was cut at the model's length does not get the gene that would have come in next).
+    full loses its last token. Other tokens move up or down by a rank, as they would if the cell were read anew (but a
+    cell that was cut at the model's length does not get the gene that would have come in next).
 
     Targets are the panel's genes in the cell. Each contributes :math:`1 - \cos(h_j, h'_j)` between its hidden states
     after the last layer. In a causal model a target is moved by sources before it only, and those alone count.
