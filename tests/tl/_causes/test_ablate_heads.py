@@ -145,6 +145,19 @@ def test_too_few_perturbations_have_an_estimate_and_no_test(ready: ad.AnnData, p
     assert np.isnan(entered[["p_raw", "ci_low"]].astype(float)).all()
 
 
+def test_what_does_nothing_is_not_applied_and_tested_nowhere(ready: ad.AnnData, planted_model: Any) -> None:
+    """MLPs of this model write nothing, so that taking one out takes nothing out."""
+    sps.tl.ablate_heads(ready, planted_model, conditions=["mlp_3"], n_random=1, **QUIET)
+    row = results(ready).loc[("mlp_3", "attention_L11")]
+    assert (row["reachable"], row["status"], row["hidden_max"], row["difference"]) == ("yes", "not_applied", 0, 0)
+    assert np.isnan(row[["p_value", "minimum_detectable"]].astype(float)).all()
+    assert row["equivalence"] == ""
+    assert not row["is_evidence"]
+    entered = ready.uns["tests"].set_index("name")
+    assert (entered.loc[["mlp_3/attention_L11", "fidelity/mlp_3"], "status"] == "not_applied").all()
+    assert np.isnan(entered.loc["mlp_3/attention_L11", "p_raw"])
+
+
 def test_fidelity_tells_what_was_moved(ready: ad.AnnData, planted_model: Any) -> None:
     given = {"planted": Intervention.zero_heads([PLANTED]), "noise": Intervention.zero_heads([(2, 3)])}
     sps.tl.ablate_heads(ready, planted_model, conditions=given, n_random=1, **QUIET)
