@@ -40,7 +40,7 @@ def cached_prefix(model: AttentionModel, layer: int, *, limit: int | None = None
     above. A pass in which somebody reads or changes a layer below (there are hooks in it) is run from the start, and
     leaves nothing behind, unless all of them say that they only read (``reads_only``). So is a batch that does not
     fit, and every batch of a family that does not name its `block`. Results do not depend on which way a batch was
-    run, as long as weights below the layer stay as they are.
+    run.
 
     Parameters
     ----------
