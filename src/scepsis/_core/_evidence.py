@@ -126,6 +126,8 @@ class Rows:
             return f"{what}: {row['status']}" + (f" ({row['reason']})" if row["reason"] else "")
         if row["role"] == "exploratory":
             return f"how the layers of {self.edges} were chosen is not on record"
+        if row["role"] == "descriptive" and str(row["name"]).endswith(AGAINST_RANDOM):
+            return f"{what}: its heads were chosen by the responders that they are judged by"
         if str(row["reason"]).startswith(RESIDUAL_IMBALANCE):
             return f"{what}: {row['reason']}"
         expected = self.network if row["reference"] else self.screen

@@ -131,6 +131,15 @@ def test_a_readout_below_everything_runs_and_is_said(ready: ad.AnnData, planted_
     assert ready.uns["head_ablation"]["null"].empty
 
 
+def test_heads_chosen_by_responders_are_not_tested_on_them(ranked_below: ad.AnnData, planted_model: Any) -> None:
+    adata = ranked_below.copy()
+    for name, role in (("top_1", "confirmatory"), ("perturbation_1", "descriptive"), ("composite_1", "descriptive")):
+        sps.tl.ablate_heads(adata, planted_model, conditions=[name], n_random=2, **QUIET)
+        rows = adata.uns["tests"].set_index("name")
+        for test in ("", "/vs_random"):
+            assert rows.loc[f"{name}/attention_L11{test}", "role"] == role
+
+
 def test_too_few_perturbations_have_an_estimate_and_no_test(ready: ad.AnnData, planted_model: Any) -> None:
     given = {"one": Intervention.zero_heads([PLANTED])}
     sps.tl.ablate_heads(ready, planted_model, conditions=given, n_random=1, min_units=17, **QUIET)

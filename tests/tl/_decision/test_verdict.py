@@ -304,6 +304,7 @@ def test_one_causal_condition_that_fails_fails_it(
 
 OPEN_CAUSAL: list[tuple[dict[str, Any], str]] = [
     (dict.fromkeys([f"top_5/{READOUT}/vs_random", f"top_5/{READOUT}"]), "can reach the readout"),
+    ({f"top_5/{READOUT}/vs_random": {"role": "descriptive"}}, "chosen by the responders"),
     ({f"dose/top/{READOUT}": None}, "A13 dose/top/attention_L3 was not run"),
     ({f"mlp_2/{READOUT}": {"status": "structurally_null"}, f"uniform_top_5/{READOUT}": {"status": "not_applied"}},
      "not_applied"),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scepsis.edges._fidelity import Fidelity
     from scepsis.stats._contrasts import Contrast
     from scepsis.tl._causes._ablation_tables import Measured
+    from scepsis.tl._causes._conditions import Condition
     from scepsis.tl._causes._held_out import HeldOut
 
 #: What has an estimate; where units are too few, that alone.
@@ -67,7 +68,7 @@ def _row(one: Measured, edges: str, margin: float) -> dict[str, Any]:
         "name": one.name,
         "hypothesis": f"{one.readout} ranks responders as well under an intervention ({what}) as without",
         "test_type": "Wilcoxon signed-rank",
-        "role": "descriptive" if condition.ranked_on_labels else "confirmatory",
+        "role": _role(condition),
         "edges": edges,
         "effect_type": "difference of AUROC",
         "unit": "perturbation",
@@ -78,6 +79,11 @@ def _row(one: Measured, edges: str, margin: float) -> dict[str, Any]:
     return row if found is None or one.status not in TESTABLE else row | _of_contrast(found)
 
 
+def _role(condition: Condition) -> str:
+    """Heads that were chosen by the responders cannot be tested on them."""
+    return "descriptive" if condition.ranked_on_labels else "confirmatory"
+
+
 def _against_random(one: Measured, edges: str) -> dict[str, Any]:
     told, found = of_null(one), one.change
     return {
@@ -85,7 +91,7 @@ def _against_random(one: Measured, edges: str) -> dict[str, Any]:
         "name": f"{one.name}/vs_random",
         "hypothesis": f"{one.condition.name} takes no more from {one.readout} than sets of as many heads per layer do",
         "test_type": "sequential Monte Carlo (Besag and Clifford)",
-        "role": "confirmatory",
+        "role": _role(one.condition),
         "direction": "less",
         "edges": edges,
         "p_raw": told["p_random"],
