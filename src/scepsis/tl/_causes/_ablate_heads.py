@@ -235,7 +235,6 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
         key_added,
         margin=margin,
         n_cells=n_cells,
-        batch_size=batch_size,
         n_random=n_random,
         n_exceed=n_exceed,
         n_fidelity=n_fidelity,

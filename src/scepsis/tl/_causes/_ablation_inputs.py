@@ -41,7 +41,6 @@ def require_options(
     *,
     margin: float,
     n_cells: int | None,
-    batch_size: int | None,
     **at_least_one: int,
 ) -> list[str]:
     """Names of what random sets share with the primary one, if all options are in range."""
@@ -49,14 +48,17 @@ def require_options(
     require_positive(margin, argument="margin", minimum=1e-6)
     for argument, value in at_least_one.items():
         require_positive(value, argument=argument, minimum=2 if argument == "min_units" else 1)
-    for argument, number, minimum in (("n_cells", n_cells, 2), ("batch_size", batch_size, 1)):
-        if number is not None:
-            require_integers([number], argument=argument)
-            require_positive(number, argument=argument, minimum=minimum)
+    _require_number(n_cells, argument="n_cells", minimum=2)
     matched = [match] if isinstance(match, str) else list(dict.fromkeys(match))
     for one in matched:
         require_choice(one, MATCHES, argument="match")
     return matched
+
+
+def _require_number(number: int | None, *, argument: str, minimum: int) -> None:
+    if number is not None:
+        require_integers([number], argument=argument)
+        require_positive(number, argument=argument, minimum=minimum)
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,8 @@ def primary_of(name: str | None, made: Sequence[Condition]) -> Condition | None:
 
 
 def require_runnable(cells: Cells, n_cells: int | None, n_known: int) -> None:
-    """Raise for more cells than there are, or sums that would not fit."""
+    """Raise for batches of no cells, more cells than there are, or sums that would not fit."""
+    _require_number(cells.batch_size, argument="batch_size", minimum=1)
     if n_cells is not None and n_cells > n_known:
         msg = f"`n_cells={n_cells}` asks for more than the {n_known} cells that heads were ranked on."
         raise ValueError(msg)
