@@ -86,6 +86,8 @@ warnings.filterwarnings("ignore", category=PendingDeprecationWarning, module="sp
 
 html_theme = "furo"
 html_title = f"scepsis {version}"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 
 # The words that signatures are written in are strings, which type checkers read; readers get them spelled out.
 _names = {"AnnData": anndata.AnnData, "MuData": mudata.MuData, "pd": pd, "sparse": sparse}

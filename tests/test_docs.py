@@ -124,6 +124,25 @@ def test_quickstart_of_the_readme_runs(tmp_path: Path) -> None:
     assert (tmp_path / "audit.html").stat().st_size > 10_000
 
 
+def test_page_on_interventions_runs(tmp_path: Path) -> None:
+    blocks = fences((ROOT / "docs" / "interventions.md").read_text(), "python")
+    told = """
+assert results.set_index("condition")["reachable"].to_dict() == {"mlp_1": "no"} | dict.fromkeys(
+    ["top_1", "top_2", "top_4", "uniform_top_4", "mlp_0"], "yes"
+)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", "\n".join([*blocks, told])],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=tmp_path,
+        env=os.environ | {"MPLBACKEND": "Agg"},
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" / "README.md"]:
         for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text()):

@@ -44,6 +44,20 @@ def test_a_cell_is_found_by_its_values_however_they_are_stored(storage: Any) -> 
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_cell_is_found_whatever_else_is_stored_beside_its_counts(swapped: bool) -> None:
+    first, second = _cells(100, 0), _cells(100, 1)
+    values = second.X.tolil()
+    values[7] = first.X[40]
+    second.X = values.tocsr()
+    first.layers["counts"] = first.X.copy()
+    first.X = np.log1p(first.X.multiply(1e4 / first.X.sum(axis=1))).tocsr()
+    contexts = {"b": second, "a": first} if swapped else {"a": first, "b": second}
+    with pytest.raises(ValueError, match="1 cells are in two contexts"):
+        read_contexts(_together(**contexts))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_nearly_empty_cells_may_be_alike() -> None:
     first, second = _cells(50, 0), _cells(50, 1)
     for one in (first, second):

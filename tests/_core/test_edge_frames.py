@@ -71,7 +71,7 @@ def test_what_cannot_be_placed_is_left_out_and_said(screen: ad.AnnData, caplog: 
         (lambda f: f.assign(weight=np.inf), ValueError, r"infinite"),
         (lambda f: pd.concat([f, f[:2]]), ValueError, r"2 pair\(s\).*more than once: 'G0 -> G1', 'G0 -> G2'.*groupby"),
         (lambda f: f.assign(source="G0", target="G0")[:1], ValueError, r"no edge between two different genes"),
-        (lambda f: f[:0], ValueError, r"None of the 0 names"),
+        (lambda f: f[:0], ValueError, r"`edges\['source'\]` has no names"),
     ],
 )
 def test_wrong_tables_are_refused(screen: ad.AnnData, change: Any, error: type[Exception], message: str) -> None:
@@ -92,11 +92,31 @@ def test_another_namespace_is_diagnosed(screen: ad.AnnData) -> None:
         read_table(screen, frame, gene_symbols="symbols")
 
 
+def test_a_few_names_that_two_species_share_do_not_hide_that_these_are_two(screen: ad.AnnData) -> None:
+    screen.var_names = ["C3", "F2", *[f"STAT{index}" for index in range(58)]]
+    mouse = _full(["C3", "F2", *[f"Stat{index}" for index in range(40)]])
+    with pytest.raises(ValueError, match=r"2 of the 42 names in .* 42 of them differ in capitals alone.*convert_ids"):
+        read_table(screen, mouse)
+    assert len(read_table(screen, _full(["C3", "F2", *[f"X{index}" for index in range(40)]])).weight) == 2
+
+
+def test_versions_of_ensembl_ids_are_diagnosed(screen: ad.AnnData) -> None:
+    ids = screen.var["ensembl_id"].astype(str)
+    screen.var_names = [f"{name}.5" for name in ids]
+    del screen.var["ensembl_id"]
+    with pytest.raises(ValueError, match=r"5 of them differ in the version behind the dot alone.*str\.replace"):
+        read_table(screen, _full(ids[:5].tolist()))
+
+
 def test_a_name_of_several_genes_is_refused_when_used(screen: ad.AnnData) -> None:
     screen.var["symbol"] = ["A", "A", "B", "C", *[f"S{index}" for index in range(56)]]
     with pytest.raises(ValueError, match=r"adata.var\['symbol'\]` has several genes called 'A'"):
         read_table(screen, _full(["A", "B"]), gene_symbols="symbol")
     assert len(read_table(screen, _full(["B", "C"]), gene_symbols="symbol").weight) == 2
+    screen.var["symbol"] = pd.Categorical([None, None, "B", "C", *[f"S{index}" for index in range(56)]])
+    missing = pd.DataFrame({"source": [None, "nan"], "target": ["B", "C"], "weight": 1.0})
+    table = read_table(screen, pd.concat([_full(["B", "C"]), missing]), gene_symbols="symbol")
+    assert len(table.weight) == 2, "a missing symbol is no name"
 
 
 def _dense_zeros(frame: pd.DataFrame, k: int) -> pd.DataFrame:

@@ -28,7 +28,7 @@ def _targets(*names: str, table: pd.DataFrame | None = None, **options: Any) -> 
         "Control_7", "NegCtrl0", "neg_ctrl_3", "negative control", "negative_control_12", "scramble", "scrambled_2",
         "non-targeting_00023", "safe_targeting_11", "safe-harbor", "AAVS1_2", "GFP", "EGFP-1", "lacZ", "NTC",
         "INTERGENIC1216445", "No-Target", "NO_TARGET", "neg-ctrl", "non-targeting_01147|non-targeting_00221", "NT_sg3",
-        "NTsgRNA2",
+        "NTsgRNA2", "sgNTC", "sgNT1", "sg-NTC-1", "sgRNA_control_2", "sgAAVS1",
     ],
 )  # fmt: skip
 def test_names_of_guides_without_a_target(name: str) -> None:
@@ -41,7 +41,7 @@ def test_names_of_guides_without_a_target(name: str) -> None:
         ("STAT2g2", "STAT2"), ("STAT1_g1", "STAT1"), ("STAT11", "STAT1"), ("NKX2-1", "NKX2-1"), ("NKX2-1_g3", "NKX2-1"),
         ("NKX2-1-2", "NKX2-1"), ("HLA-A.1", "HLA-A"), ("CD4-1", "CD4"), ("CD47g1", "CD47"), ("CD4sg7", "CD4"),
         ("IRF7_+_123456.23-P1P2", "IRF7"), ("NTRK1g1", "NTRK1"), ("GFPT1_1", "GFPT1"), ("SAFB", "SAFB"),
-        ("LUC7L_guide2", "LUC7L"),
+        ("LUC7L_guide2", "LUC7L"), ("sgSTAT1_2", "STAT1"), ("sgRNA-CD47-1", "CD47"), ("sgCD4", "CD4"),
     ],
 )  # fmt: skip
 def test_the_longest_gene_that_a_name_begins_with(name: str, target: str) -> None:
@@ -62,6 +62,16 @@ def test_guesses_are_said(caplog: pytest.LogCaptureFixture) -> None:
     assert "1 guides have no target: 'NTg1'" in caplog.text
 
 
+def test_a_name_of_two_genes_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="scepsis"):
+        found = _targets("STAT1_STAT2", "IRF7_STAT1_g2", "STAT1_STAT1", "CD4_NTC", "CD47_P1P2", "NKX2-1-2")
+    assert [target for target, _ in found.values()] == ["STAT1", "IRF7", "STAT1", "CD4", "CD47", "NKX2-1"]
+    assert "2 names are of two genes each, and are taken to be about the first: 'STAT1_STAT2', 'IRF7_STAT1_g2'" in (
+        caplog.text
+    )
+    assert "separator='_'" in caplog.text
+
+
 def test_targets_that_are_given() -> None:
     table = pd.DataFrame({"target": ["STAT1", "STAT1", None, "non-targeting", "X"]}, index=list("abcde"))
     expected = {
@@ -71,6 +81,8 @@ def test_targets_that_are_given() -> None:
     assert _targets(*"abcde", table=table, targets="target") == expected
     given = {"a": "STAT1", "b": "STAT1", "c": "", "d": "non-targeting", "e": "X"}
     assert _targets(*"abcde", targets=given) == expected
+    assert _targets(*"abcde", targets=given | {"c": None}) == expected
+    assert _targets(*"abcde", targets=pd.Series(given | {"c": np.nan})) == expected
     assert _targets("a", "e", targets=given, control_guides="X")["e"] == ("", "control")
     assert _targets("a", "STAT2g1", targets={"a": "STAT1"})["STAT2g1"] == ("STAT2", "gene")
     with pytest.raises(KeyError, match=r"has none\. Pass a dict"):

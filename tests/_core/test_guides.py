@@ -89,8 +89,13 @@ def test_a_matrix_of_other_cells_is_refused(adata: ad.AnnData) -> None:
 
 
 def test_what_is_no_matrix_of_guides_is_refused(adata: ad.AnnData) -> None:
-    with pytest.raises(ValueError, match="holds fractions"):
+    with pytest.raises(ValueError, match=r"holds fractions.*Pass guides as they were counted\.$"):
         read_guides(adata, adata, _frame() + 0.5)
+    logged = _anndata()
+    logged.X.data = np.log1p(logged.X.data)
+    with pytest.raises(ValueError, match="holds fractions") as raised:
+        read_guides(adata, adata, logged)
+    assert raised.value.__notes__ == ["This is of `guides`, not of the genes."]
     with pytest.raises(ValueError, match="negative"):
         read_guides(adata, adata, _frame() - 3)
     with pytest.raises(TypeError, match="columns 'NTg1' are not numeric"):

@@ -128,8 +128,10 @@ def test_repeated_rows_and_their_order_change_nothing(
         (lambda f: f.assign(target=f["source"]), ValueError, "lists no pair of two different genes"),
         (lambda f: f.assign(source="TP53"), ValueError, r"None of the 1 names in `reference\['source'\]`"),
         (lambda f: f.assign(weight=0), ValueError, "lists no pair"),
-        (lambda f: f[:0], ValueError, "None of the 0 names"),
+        (lambda f: f[:0], ValueError, "has no names"),
         (lambda f: f.to_dict(), TypeError, "must be a frame"),
+        (lambda f: f.assign(weight="1"), TypeError, r"`reference\['weight'\]` must be numeric, not object"),
+        (lambda f: f.assign(directed="False"), TypeError, r"`reference\['directed'\]` must be boolean"),
     ],
 )
 def test_wrong_references_are_refused(
@@ -143,6 +145,45 @@ def test_wrong_references_are_refused(
     adata = make_audit(n_genes=20, n_units=4)
     with untouched(adata), pytest.raises(error, match=message):
         read_network_pairs(adata, change(reference), "attention")
+
+
+def test_rows_without_a_direction_are_no_pairs_of_a_source(
+    make_audit: Callable[..., ad.AnnData], reference: pd.DataFrame
+) -> None:
+    adata = make_audit(n_genes=20, n_units=4)
+    directed = np.arange(len(reference)) % 3 > 0
+    mixed = reference.assign(directed=directed)
+    for frame in (mixed, mixed.assign(directed=pd.array(np.where(directed, True, None), dtype="boolean"))):
+        one, other = (read_network(adata, part, PANEL, min_targets=1) for part in (frame, reference[directed]))
+        assert _pairs(one, one.listed) == _pairs(other, other.listed)
+    unordered = read_network(adata, mixed, PANEL, universe="unordered")
+    everything = read_network(adata, reference, PANEL, universe="unordered")
+    np.testing.assert_array_equal(unordered.listed, everything.listed)
+
+
+def test_a_pair_that_is_listed_both_ways_is_one_pair_where_it_has_no_direction(
+    make_audit: Callable[..., ad.AnnData], reference: pd.DataFrame
+) -> None:
+    adata = make_audit(n_genes=20, n_units=4)
+    both = pd.concat([reference, reference.rename(columns={"source": "target", "target": "source"})])
+    found = read_network(adata, both, PANEL, universe="unordered").counts
+    inside = {frozenset(pair) for pair in _in_panel(reference)[["source", "target"]].to_numpy().tolist()}
+    named = {frozenset(pair) for pair in reference[["source", "target"]].to_numpy().tolist()}
+    assert found["n_in_panel"] == found["n_listed"] == len(inside)
+    assert found["n_unique"] == len(named)
+    assert found["n_non_self"] == sum(len(pair) == 2 for pair in named)
+
+
+def test_a_sign_that_is_a_guess_is_no_known_mode(make_audit: Callable[..., ad.AnnData]) -> None:
+    frame = pd.DataFrame(
+        {
+            "source": "G0", "target": ["G1", "G2", "G3"], "weight": [1.0, -1.0, 1.0],
+            "sign_decision": ["PMID", "regulon", "default activation"],  # as decoupler gives CollecTRI
+        }
+    )  # fmt: skip
+    network = read_network(make_audit(n_genes=20, n_units=4), frame, PANEL, min_targets=1)
+    assert network.known_mode is not None
+    assert _pairs(network, network.known_mode) == {("G0", "G1"), ("G0", "G2")}
 
 
 def test_another_namespace_is_named_with_the_argument_that_mends_it(

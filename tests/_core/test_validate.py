@@ -81,3 +81,12 @@ def test_heads_are_pairs_of_whole_numbers() -> None:
     for wrong in (3, None, (0, 1), "L0H1", ["01"], [(0,)], [(0, 1, 2)], [(0.5, 1)], [(True, 1)], [("0", "1")]):
         with pytest.raises(TypeError, match=r"`heads` takes \(layer, head\) pairs"):
             require_heads(wrong, argument="heads")
+
+
+def test_the_usual_words_for_controls_are_offered() -> None:
+    values = [*(f"GENE{index}" for index in range(20)), "NTC"]
+    for label in ("non-targeting", "control"):
+        with pytest.raises(ValueError, match=r"Did you mean `control='NTC'`"):
+            require_label(values, label, slot="obs", argument="control")
+    with pytest.raises(ValueError, match=r"20 in all\)\.$"):
+        require_label(values[:20], "non-targeting", slot="obs", argument="control")

@@ -67,13 +67,23 @@ def test_every_result_has_a_section_with_its_numbers(audited: ad.AnnData) -> Non
     assert str(families["n"].iloc[0]) in found["Tests and corrections"]
     scored = audited.uns["perturbation_auroc"]["detection"]
     told = {
-        "gain in AUROC over gene features spearman": audited.uns["incremental_value"]["detection"],
-        "AUROC of responders spearman, against detection rate": scored[scored["versus"] == "detection_rate"],
+        "gain in AUROC over gene features spearman perturbation held out, logistic model": audited.uns[
+            "incremental_value"
+        ]["detection"],
+        "AUROC of responders spearman against detection rate": scored[scored["versus"] == "detection_rate"],
     }
     for words, detection in told.items():
         seen = detection.loc[detection["detected"], "delta"]
         smallest = f"{seen.min():g} sd" if len(seen) else "none up to 2 sd"
         assert f"{words} {smallest}" in found["What could have been found"]
+
+
+def test_names_of_methods_and_tests_are_words(audited: ad.AnnData) -> None:
+    found = sections(audited)["What could have been found"]
+    for raw in ("gbdt", "ols", "vs_", "gain/", "auroc", "detection_rate"):
+        assert raw not in found
+    assert "spearman gene features taken away by linear model" in found
+    assert "Trivial gene-level baselines against detection rate difference of AUROC" in found
 
 
 def test_sections_appear_only_with_their_result(audited: ad.AnnData) -> None:
@@ -100,7 +110,10 @@ def test_the_page_holds_the_sections(audited: ad.AnnData, tmp_path: Any) -> None
     titles = re.findall(r"<h2>([^<]*)</h2>", page)
     assert titles.index("Verdict") < titles.index("Figures") < titles.index("Against degrees")
     assert "that is not asked here" not in page
-    assert "Criteria of the verdict on spearman" in page
+    criteria, evidence = audited.uns["verdict"]["criteria"], audited.uns["verdict"]["evidence"]
+    assert criteria["reason"].iloc[-1] in page
+    often = evidence.loc[(evidence["criterion"] == "a") & (evidence["test_id"] != ""), "n_runs"].max()
+    assert f"run {'once' if often == 1 else 'twice'} with" in page
 
 
 @pytest.mark.parametrize(("passed", "expected"), [(True, True), (False, False), (None, False)])

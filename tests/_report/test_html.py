@@ -43,6 +43,15 @@ def test_lines_are_not_broken_inside_a_quantity() -> None:
     )
 
 
+def test_names_of_calls_are_set_as_code() -> None:
+    assert tag("li", "call `tl.plan(a < b)` first") == "<li>call <code>tl.plan(a &lt; b)</code> first</li>"
+
+
+def test_long_cells_of_text_are_told_apart() -> None:
+    tree = ET.fromstring(table("c", ["name", "why", "n"], [["a", "b" * 25, "3" * 25]], text_columns=2))
+    assert [cell.get("class") for cell in tree.iter("td")] == ["text long", "number"]
+
+
 def test_cells_of_text_and_of_numbers_are_told_apart() -> None:
     tree = ET.fromstring(table("c", ["name", "kind", "n"], [["a", "b", "3"]], text_columns=2))
     assert [cell.get("class") for cell in tree.iter("td")] == ["text", "number"]

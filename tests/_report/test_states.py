@@ -99,7 +99,7 @@ def test_what_could_have_been_found_is_told(planted: ad.AnnData) -> None:
     frame = adata.uns["cssi_null"]["detection"]
     own = frame[(frame["test"] == "null/size_matched") & frame["detected"]]
     smallest = f"{own['delta'].min():g} sd" if len(own) else "none up to 2 sd"
-    assert f"AUROC of states on the reference none, null/size_matched {smallest}" in told
+    assert f"AUROC of states on the reference none null, size matched {smallest}" in told
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -50,7 +50,7 @@ def test_every_source_that_is_cited_is_listed_once(
     for key, text in SOURCES.items():
         entry = bibliography.partition(f"{{{key},")[2].partition("\n}")[0]
         year = re.search(r"[(](\d{4})", text)[1]
-        assert f"year = {{{year}}}" in entry
+        assert re.search(rf"year\s*= \{{{year}\}}", entry)
         assert text.split()[0].rstrip(",") in entry
 
 
@@ -83,6 +83,43 @@ def test_parameters_of_each_analysis_are_told(empty: ad.AnnData, enter_all: Call
         "matched with 3 others of their perturbation by propensity, within 0.25 standard deviations",
     ):
         assert told in text
+
+
+def test_interventions_and_what_a_model_does_are_told(
+    empty: ad.AnnData, enter: Callable[..., None], enter_causal: Callable[..., None]
+) -> None:
+    enter_causal(empty)
+    enter(empty, {"analysis": "A20", "name": "spearman/raw"}, key="model_effects")
+    enter(empty, {"analysis": "A30", "name": "non_additive/denoise", "edges": ""}, key="mediation")
+    read = {"model": "tiny", "primary": "top_5", "n_random": 200, "n_exceed": 10, "n_cells_run": 64, "n_fidelity": 32}
+    read |= {"readouts": ["attention_L3"], "match": ["layer", "entropy"], "margin": 0.005, "seed": 4}
+    effects = {"direction": "source", "min_candidates": 12, "min_units": 7}
+    parts = {"model": "tiny", "components": "mlps", "n_permutations": 0, "n_cells": 48, "deletion": "SPI1"}
+    empty.uns |= {
+        "head_ablation": {"params": read}, "model_effects": {"params": effects}, "mediation": {"params": parts},
+    }  # fmt: skip
+    text = sps.get.methods(empty)
+    for told in (
+        "Edges (attention) were audited",
+        "4 interventions on heads and MLPs of tiny were run on 64 cells (seed 4)",
+        "scored anew at attention L3",
+        "top_5 was held against at most 200 random sets of heads of like layer and entropy by a sequential",
+        "stops once 10 of them took as much (Besag and Clifford, 1991); equivalence was within 0.005",
+        "hidden states of 32 cells moved by a cosine distance above 0.02",
+        "Effects in the model (attention; source direction) were rank-correlated",
+        "at least 12 targets, and inference from 7 of them on",
+        "What MLPs of tiny are worth to the effect of deleting SPI1",
+        "Shapley values from all of their coalitions, on 48 cells;",
+    ):
+        assert told in text
+    assert text.count("interventions on heads") == 1
+    parts |= {"components": ["L0H1", "L1H0"], "n_permutations": 200, "groupby": "state"}
+    del parts["deletion"]
+    again = sps.get.methods(empty)
+    assert "What single heads of tiny are worth to the cell's embedding" in again
+    assert "from 200 orders of them, on 48 cells, one run for each group of state;" in again
+    assert "What" not in sps.get.methods(empty, edges="attention").partition("Sources")[0].replace("What a readout", "")
+    assert sps.get.methods(empty, edges="").startswith("A model was audited")
 
 
 def test_bad_input(empty: ad.AnnData, enter_all: Callable[..., None]) -> None:

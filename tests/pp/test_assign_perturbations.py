@@ -158,7 +158,7 @@ def test_effects_of_overlapping_perturbations_need_the_assignment(untouched: Cal
     with untouched(adata), pytest.raises(KeyError, match=r"Call `scepsis\.pp\.assign_perturbations\(adata, guides"):
         sps.tl.perturbation_effects(adata, overlapping=True)
     sps.pp.assign_perturbations(adata, guides, max_targets=None)
-    with pytest.raises(ValueError, match="'NT' does not occur"):
+    with pytest.raises(ValueError, match=r"'NT' does not occur.*`control='non-targeting'`.*`control='complement'`\."):
         sps.tl.perturbation_effects(adata, overlapping=True, control="NT")
     adata.obsm["perturbation"] = adata.obsm["perturbation"][:, :3]
     with pytest.raises(ValueError, match=r"3 columns.*8 rows"):
@@ -213,6 +213,17 @@ def test_efficacy_against_the_complement_and_of_targets_that_are_not_measured() 
     assert table["kept"].all()
     n_with = {name: int(adata.obsm["perturbation"][:, k].sum()) for k, name in enumerate(TARGETS)}
     assert table.loc["G0_g1", "n_control"] == N_CELLS - n_with["G0"]
+
+
+def test_a_symbol_of_several_genes_has_no_expression_of_its_own() -> None:
+    adata, guides, _ = _made()
+    adata.var["symbol"] = adata.var_names.where(adata.var_names != "G30", "G0")  # G30 is not what guides of G0 hit
+    sps.pp.assign_perturbations(adata, guides, gene_symbols="symbol", crispr="interference", min_efficacy=0.5)
+    frame = adata.uns["perturbation_assignment"]["guides"].set_index("guide")
+    assert (frame.loc[["G0_g1", "G0_g2"], "target"] == "G0").all()
+    assert frame.loc[["G0_g1", "G0_g2"], "remaining"].isna().all()
+    assert frame["kept"].all(), "what cannot be measured stays"
+    assert frame.loc[["G1_g1", "G1_g2"], "remaining"].lt(0.3).all()
 
 
 def test_targets_from_a_column_of_the_guides() -> None:

@@ -89,7 +89,7 @@ def test_offline_names_the_file_its_address_and_its_place(
     shelf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shelf.files[FILE] = TRRUST
-    for argument, environment in ((True, "0"), (False, "1")):
+    for argument, environment in ((True, "0"), (False, "1"), (False, "true"), (False, "YES")):
         monkeypatch.setenv("SCEPSIS_OFFLINE", environment)
         with pytest.raises(FileNotFoundError) as raised:
             load(_entry(), read_trrust, cache_dir=tmp_path, offline=argument)

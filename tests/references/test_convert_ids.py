@@ -45,6 +45,15 @@ def test_names_are_converted_and_reported() -> None:
     }
 
 
+def test_two_columns_are_enough_and_missing_names_are_none() -> None:
+    net = pd.DataFrame({"source": ["A", None, "A"], "target": ["B", "C", "D"]})
+    frame = sps.references.convert_ids(net, {"A": "x", "B": "y", "C": "z"})
+    assert frame.to_numpy().tolist() == [["x", "y"]]
+    assert list(frame) == ["source", "target"]
+    report = frame.attrs["reference"]["conversion"]
+    assert (report["n_names"], report["n_unmapped"], report["unmapped"]) == (4, 1, "D")
+
+
 def test_a_name_with_several_new_ones_stands_for_none() -> None:
     mapping = pd.DataFrame(
         {"alias": ["A", "A", "B", "C", "OLD", "D", "B"], "symbol": ["A1", "A2", "B1", "C1", "O1", "D1", "B1"]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zipfile
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -102,6 +104,47 @@ def test_bad_arguments_are_named(tmp_path: Path) -> None:
         sps.references.from_file(path, "trrust")
     with pytest.raises(ValueError, match="`min_score`"):
         sps.references.from_file(path, min_score=1.5e3)
+    with pytest.raises(ValueError, match=r"thousandths.*`min_score=700`"):
+        sps.references.from_file(path, min_score=0.7)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("net.csv.gz", b"no archive"),
+        ("net.gmt.zip", b"no archive"),
+        ("net.csv", "source,target\nA,B\xe9\n".encode("latin1")),
+        ("cut.csv.gz", gzip.compress(b"source,target\n" + b"A,B\n" * 1000)[:40]),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(name: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name} cannot be read"):
+        sps.references.from_file(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    """As spreadsheets write it."""
+    text = "source,target,weight\nA,B,1\n".encode("utf-8-sig")
+    (tmp_path / "net.csv").write_bytes(text)
+    (tmp_path / "net.csv.gz").write_bytes(gzip.compress(text))
+    with zipfile.ZipFile(tmp_path / "net.csv.zip", "w") as archive:
+        archive.writestr("net.csv", text)
+    for name in ("net.csv", "net.csv.gz", "net.csv.zip"):
+        assert sps.references.from_file(tmp_path / name)[["source", "target"]].to_numpy().tolist() == [["A", "B"]]
+
+
+def test_pairs_that_are_listed_both_ways_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "net.csv"
+    path.write_text("Gene1,Gene2\nA,B\nB,A\nC,A\nA,C\nA,D\n")
+    sps.references.from_file(path)
+    assert "4 of 5 pairs are listed in both directions" in caplog.text
+    assert "directed=False" in caplog.text
+    caplog.clear()
+    assert len(sps.references.from_file(path, directed=False)) == 3
+    sps.references.from_file(path, directed=True)
+    assert not caplog.text
 
 
 def test_references_go_into_the_tools_that_take_them(tmp_path: Path) -> None:

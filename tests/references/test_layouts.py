@@ -112,16 +112,18 @@ def test_omnipath_signs(tmp_path: Path) -> None:
         ("P1", "P3", "A", "Y", "1", "0", "1", "0", "1", "B"),
         ("P1", "P4", "A", "Z", "True", "True", "True", "False", "True", "C"),
         ("P1", "P5", "A", "W", "False", "False", "False", "False", "False", "D"),
+        ("P1", "P6", "A", "V", "True", "True", "True", "False", "False", "D"),  # resources disagree, and none prevails
+        ("P1", "P7", "A", "U", "True", "True", "True", "True", "False", "D"),
     ]
     path.write_text("\n".join("\t".join(row) for row in [columns, *rows]) + "\n")
     frame = read_omnipath(path)
     assert frame.to_dict("list") == {
-        "source": ["A"] * 4,
-        "target": ["X", "Y", "Z", "W"],
-        "weight": [1.0, -1.0, -1.0, 1.0],
-        "mode": ["activation", "repression", "repression", "unknown"],
-        "confidence": ["A", "B", "C", "D"],
-        "directed": [True, True, True, False],
+        "source": ["A"] * 6,
+        "target": ["X", "Y", "Z", "W", "V", "U"],
+        "weight": [1.0, -1.0, -1.0, 1.0, 1.0, 1.0],
+        "mode": ["activation", "repression", "repression", "unknown", "unknown", "activation"],
+        "confidence": ["A", "B", "C", "D", "D", "D"],
+        "directed": [True, True, True, False, True, True],
     }
     path.write_text("source\ttarget\tis_stimulation\tis_inhibition\nP1\tP2\t1\t0\n")
     with pytest.raises(ValueError, match=r"lacks 'source_genesymbol', 'target_genesymbol'.*`genesymbols=1`"):

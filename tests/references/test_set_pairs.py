@@ -48,10 +48,22 @@ def test_a_frame_of_decoupler_is_taken_as_it_is() -> None:
         sps.references.set_pairs(frame.rename(columns={"target": "genesymbol"}))
 
 
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA, ""])
+def test_a_missing_name_is_no_gene(missing: Any) -> None:
+    frame = pd.DataFrame({"source": ["a", "a", "a", "b", "b"], "target": ["X", "Y", missing, "Z", missing]})
+    for sets in (frame, {"a": ["X", "Y", missing], "b": ["Z", missing]}):
+        pairs = sps.references.set_pairs(sets)
+        assert pairs[["source", "target"]].astype(str).to_numpy().tolist() == [["X", "Y"]]
+
+
 def test_what_cannot_be_paired_is_named() -> None:
     sets = {"a": ["X", "Y"], "b": ["Z"]}
     with pytest.raises(ValueError, match="two namespaces"):
         sps.references.set_pairs(sets, genes=["ENSG1", "ENSG2"])
+    mouse = {"coagulation": ["F2", "F3", "F10"], "interferon": [f"Stat{index}" for index in range(60)]}
+    human = ["F2", "F3", "F10", *(f"STAT{index}" for index in range(100))]
+    with pytest.raises(ValueError, match=r"3 of the 103 `genes` .* 63 are but for capitals.*convert_ids"):
+        sps.references.set_pairs(mouse, genes=human)
     with pytest.raises(ValueError, match="None of the 2 sets has a size"):
         sps.references.set_pairs(sets, min_size=3)
     with pytest.raises(ValueError, match="`min_size` must be at least 2"):

@@ -47,8 +47,10 @@ def test_pairs_are_those_with_the_score(min_score: int, shelf: Any, tmp_path: Pa
 
 def test_what_cannot_be_had_is_named(shelf: Any, tmp_path: Path) -> None:
     _fill(shelf)
-    with pytest.raises(ValueError, match="lists no pair of two different genes"):
+    with pytest.raises(ValueError, match="no pair of genes with a combined score of at least 1000"):
         sps.references.string(min_score=1000, cache_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"`min_score=900`, not 0\.9"):
+        sps.references.string(min_score=0.9, cache_dir=tmp_path)
     with pytest.raises(ValueError, match="`min_score` must be between"):
         sps.references.string(min_score=7000, cache_dir=tmp_path)
     with pytest.raises(FileNotFoundError, match=r"9606\.protein\.info.*downloads are switched off"):

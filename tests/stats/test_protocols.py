@@ -53,6 +53,19 @@ def test_a_sum_is_over_the_units_that_count_everywhere() -> None:
     assert np.isnan(few.p_value)
 
 
+def test_the_same_candidates_and_ranks_are_the_same() -> None:
+    scores, positive = _world(3)
+    valid = np.ones_like(positive)
+    least = {"min_positives": 2, "min_candidates": 10}
+    one = Scored.of([scores, -scores], positive, valid, **least)
+    assert one.is_same(Scored.of([scores * 2, scores], positive, valid, **least), 0)
+    assert not one.is_same(Scored.of([scores * 2, scores], positive, valid, **least), 0, 1)
+    fewer = valid.copy()
+    fewer[:, -1] = False
+    assert not one.is_same(Scored.of([scores, -scores], positive, fewer, **least), 0)
+    assert not one.is_same(one.among(np.zeros(20, dtype=bool)), 0)
+
+
 def test_interval_of_a_shift_holds_no_shift() -> None:
     held = []
     for seed in range(60):

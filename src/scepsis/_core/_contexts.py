@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -85,35 +85,34 @@ def _require_same_genes(first: str, one: AnnData, second: str, other: AnnData) -
 
 
 def _require_different_cells(contexts: dict[str, AnnData]) -> None:
-    """Raise `ValueError` when a cell, known by its values and not by its name, is in two contexts."""
-    slot = COUNTS if all(COUNTS in one.layers for one in contexts.values()) else None
+    """Raise `ValueError` when a cell, known by its counts or values and not by its name, is in two contexts."""
     seen: dict[bytes, tuple[str, str]] = {}
     for name, one in contexts.items():
-        own = {mark: (name, str(cell)) for mark, cell in zip(_marks(one, slot), one.obs_names, strict=True) if mark}
-        if shared := own.keys() & seen.keys():
-            pairs = sorted(f"{seen[mark][1]} of {seen[mark][0]} and {own[mark][1]} of {name}" for mark in shared)
+        own: dict[bytes, str] = {}
+        for matrix in ([one.layers[COUNTS]] if COUNTS in one.layers else []) + ([] if one.X is None else [one.X]):
+            own |= {mark: str(cell) for mark, cell in zip(_marks(matrix), one.obs_names, strict=True) if mark}
+        shared = {(*seen[mark], own[mark]) for mark in own.keys() & seen.keys()}
+        if shared:
+            pairs = sorted(f"{other} of {first} and {cell} of {name}" for first, other, cell in shared)
             msg = (
                 f"{len(shared)} cells are in two contexts, with the same values ({listing(pairs, limit=3)}): contexts "
                 "that share cells replicate nothing. Leave each cell in one of them; if controls are shared, divide "
                 "them."
             )
             raise ValueError(msg)
-        seen |= own
+        seen |= {mark: (name, cell) for mark, cell in own.items()}
 
 
-def _marks(adata: AnnData, layer: str | None) -> Iterator[bytes]:
+def _marks(matrix: Any) -> Iterator[bytes]:
     """
     Yield what is the same for the same values of the same genes, for each cell; nothing for nearly empty ones.
 
     Three random sums of a cell's values, rounded because their last bits depend on the order of summation. (One alone
     is not enough: among 20,000 cells it meets itself by chance.)
     """
-    matrix = adata.X if layer is None else adata.layers[layer]
-    if matrix is None:
-        yield from (b"" for _ in range(adata.n_obs))
-        return
-    weights = np.random.default_rng(0).normal(size=(adata.n_vars, 3))
-    for _, block in iter_blocks(matrix, np.arange(adata.n_obs)):
+    n_cells, n_genes = matrix.shape
+    weights = np.random.default_rng(0).normal(size=(n_genes, 3))
+    for _, block in iter_blocks(matrix, np.arange(n_cells)):
         enough = np.diff(block.indptr) >= MIN_VALUES
         sums = np.round(block @ weights, _DECIMALS) + 0.0  # no negative zero
         yield from (row.tobytes() if kept else b"" for row, kept in zip(sums, enough, strict=True))

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scepsis._core._edge_slots import EdgeArray
-from scepsis._core._match import VAR_NAMES, columns_with, folded, looks_like, slot_of
+from scepsis._core._match import VAR_NAMES, columns_with, looks_like, same_but_case, slot_of, unversioned
 from scepsis._core._memory import require_memory
 from scepsis._core._validate import listing, require_column
 
@@ -26,8 +26,6 @@ SOURCE, TARGET, WEIGHT, GROUP = "source", "target", "weight", "group"
 _DENSE = 0.5
 #: A number of targets that so many sources share is a top-k even when k is large, unless the rows are complete.
 _SOURCES, _COMPLETE = 5, 0.95
-#: Share of names that would be found in other capitals from which on another species is suspected.
-_SAME_BUT_CASE = 0.2
 
 
 @dataclass(frozen=True)
@@ -211,12 +209,13 @@ def name_index(
     """Name -> position in ``var``; a name that the table uses must stand for one gene."""
     names = adata.var_names if gene_symbols is None else require_column(adata.var, gene_symbols, slot="var")
     symbols = pd.Index(names.astype(object))
-    repeated = symbols[symbols.duplicated()].unique()
+    known = symbols.notna()
+    repeated = symbols[symbols.duplicated() & known].unique()
     used = repeated[repeated.isin(frame[SOURCE]) | repeated.isin(frame[TARGET])]
     if len(used):
         msg = f"{slot_of(place)} has several genes called {listing(used)}, which `{argument}` names: rename them first."
         raise ValueError(msg)
-    return {str(name): position for position, name in enumerate(symbols)}
+    return {str(name): position for position, name in enumerate(symbols) if known[position]}
 
 
 def gene_positions(
@@ -234,27 +233,44 @@ def gene_positions(
     `remedy` is what to do when another column of ``var`` has the names, with a place for ``, gene_symbols="..."``.
     """
     codes, names = pd.factorize(column, use_na_sentinel=True)
-    found = np.array([index.get(str(name), -1) for name in names], dtype=np.int64)
-    if not (found >= 0).any():
-        wanted = [str(name) for name in names]
-        msg = (
-            f"None of the {len(wanted)} names in `{where}` (such as {listing(wanted[:3])}) is in {slot_of(place)} "
-            f"(such as {listing(list(index)[:3])}): two namespaces. The former look like {looks_like(wanted)}. "
-        )
-        better = [name for name, _ in columns_with(adata.var, wanted) if name != place]
-        same = {folded(name) for name in index} & {folded(name) for name in wanted}
-        if better:
-            argument = "" if better[0] == VAR_NAMES else f", gene_symbols={better[0]!r}"
-            msg += f"{slot_of(better[0])} has them: {remedy.format(argument=argument)}."
-        elif len(same) >= _SAME_BUT_CASE * min(len(wanted), len(index)):
-            msg += (
-                f"{len(same)} of them differ in capitals alone, as between mouse and human: translate them by "
-                "`scepsis.references.convert_ids(frame, orthologs)`."
-            )
-        else:
-            msg += "No column of `adata.var` has any of them: translate one of the two first."
+    wanted = [str(name) for name in names]
+    if not wanted:
+        msg = f"`{where}` has no names: is there anything left of the table?"
         raise ValueError(msg)
+    found = np.array([index.get(name, -1) for name in wanted], dtype=np.int64)
+    n_found = int((found >= 0).sum())
+    n_same = same_but_case(wanted, index) if 2 * n_found < len(wanted) else 0
+    if n_same or not n_found:
+        raise ValueError(_two_namespaces(adata, index, wanted, n_found, n_same, where, place, remedy))
     return np.append(found, -1)[codes]  # a missing name has code -1, the last entry
+
+
+def _two_namespaces(
+    adata: AnnData, index: dict[str, int], wanted: list[str], n_found: int, n_same: int, where: str, place: str,
+    remedy: str,
+) -> str:  # fmt: skip
+    """Say how names of a table could be those of genes; `n_same` of them are, but for capitals."""
+    few = f"{n_found} of the {len(wanted)} names" if n_found else f"None of the {len(wanted)} names"
+    text = (
+        f"{few} in `{where}` (such as {listing(wanted[:3])}) {'are' if n_found else 'is'} in {slot_of(place)} "
+        f"(such as {listing(list(index)[:3])}): two namespaces. The former look like {looks_like(wanted)}. "
+    )
+    better = [name for name, number in columns_with(adata.var, wanted) if name != place and number > n_found]
+    versions = {unversioned(name) for name in index} & {unversioned(name) for name in wanted}
+    if better:
+        argument = "" if better[0] == VAR_NAMES else f", gene_symbols={better[0]!r}"
+        return text + f"{slot_of(better[0])} has them: {remedy.format(argument=argument)}."
+    if n_same:
+        return text + (
+            f"{n_same} of them differ in capitals alone, as between mouse and human: translate them by "
+            "`scepsis.references.convert_ids(frame, orthologs)`."
+        )
+    if versions:
+        return text + (
+            f"{len(versions)} of them differ in the version behind the dot alone: take it off on either side, for "
+            "example by `names.str.replace(r'\\.\\d+$', '', regex=True)`."
+        )
+    return text + "No column of `adata.var` has any of them: translate one of the two first."
 
 
 def _unmapped(frame: pd.DataFrame, source: IntArray, target: IntArray) -> list[str]:

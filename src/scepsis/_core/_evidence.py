@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scepsis._core._numbers import decimal, interval
+from scepsis._core._registry import run_words
 from scepsis._core._validate import listing
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ ORTHOGONAL = ("uniform_top_", "mlp_")
 UNREACHED = ("structurally_null", "not_applicable", "not_run")
 #: Cosine distance of hidden states above which an intervention took effect.
 MIN_MOVED = 0.02
+#: Conditions on other metrics than AUROC, whose detectable differences are on scales of their own.
+OTHER_METRICS = ("AUPRC", "recall")
 
 
 @dataclass(frozen=True)
@@ -171,3 +175,19 @@ def _hashes(ran: pd.DataFrame, which: pd.Series[bool]) -> tuple[str, ...]:
         return ("", "", "")
     last = ran.iloc[-1]
     return str(last["cells_hash"]), str(last["genes_hash"]), str(ran[which].iloc[-1]["labels_hash"])
+
+
+def reliability(evidence: pd.DataFrame) -> str:
+    """How often the tests were run, and what they would have found."""
+    ran = evidence[evidence["test_id"] != ""]
+    if ran.empty:
+        return ""
+    often = run_words(ran[["n_runs", "n_distinct_params"]].max())
+    of_auroc = ~ran["condition"].str.startswith(OTHER_METRICS)
+    found = ran.loc[of_auroc, "minimum_detectable"].to_numpy(dtype=float)
+    found = found[np.isfinite(found)]
+    if not len(found):
+        return often
+    low, high = found.min(), found.max()
+    smallest = decimal(low) if decimal(low) == decimal(high) else interval(low, high)
+    return f"{often}; detectable: {smallest}"

@@ -80,8 +80,11 @@ def _matrix_of(guides: Any, slot: str) -> tuple[sparse.csc_matrix, pd.Index[Any]
         cells, names, table = guides.index, [str(name) for name in guides], None
     elif hasattr(guides, "var_names"):
         require_unique_names(guides, "obs")
-        values = raw_counts(guides)
-        blocks = [block for _, block in values.blocks(np.arange(guides.n_obs))]
+        try:
+            blocks = [block for _, block in raw_counts(guides).blocks(np.arange(guides.n_obs))]
+        except ValueError as error:
+            error.add_note(f"This is of `{slot}`, not of the genes.")
+            raise
         matrix = sparse.vstack(blocks, format="csc") if blocks else sparse.csc_matrix(guides.shape)
         cells, names, table = guides.obs_names, [str(name) for name in guides.var_names], guides.var
     else:
@@ -90,7 +93,7 @@ def _matrix_of(guides: Any, slot: str) -> tuple[sparse.csc_matrix, pd.Index[Any]
             f"{type(guides).__name__}."
         )
         raise TypeError(msg)
-    check_counts(matrix.data, slot=slot)
+    check_counts(matrix.data, slot=slot, remedy="Pass guides as they were counted.")
     repeated = pd.Index(names)[pd.Index(names).duplicated()].unique()
     if len(repeated) or not cells.is_unique:
         what = f"guides called {listing(repeated)}" if len(repeated) else "cells of one name"

@@ -98,7 +98,10 @@ def read_overlapping(adata: AnnData, groupby: str, control: str) -> tuple[Labels
     labels = adata.obs[groupby].astype(object)
     labelled = labels.notna().to_numpy()
     if control != COMPLEMENT:
-        require_label(list(labels[labelled].unique()), control, slot=f"adata.obs[{groupby!r}]", argument="control")
+        require_label(
+            list(labels[labelled].unique()), control, slot=f"adata.obs[{groupby!r}]", argument="control",
+            remedy="Or compare with all cells without the perturbation: `control='complement'`.",
+        )  # fmt: skip
         labelled = (labels == control).to_numpy(dtype=bool)
     return Labels(names, np.where(labelled, -1, -2), members), str(stored["params"]["control"])
 

@@ -14,7 +14,7 @@ from scepsis._core._keys import ENSEMBL_ID, MATCH_GENES, TOKEN_ID
 from scepsis._core._validate import listing, require_column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from anndata import AnnData
     from numpy.typing import NDArray
@@ -28,6 +28,10 @@ MIN_FRACTION = 0.5
 _KINDS = {"ensembl": "Ensembl ids", "symbol": "gene symbols"}
 _VERSION = re.compile(r"\.\d+$")
 _EXAMPLES = 20
+#: Share of names that would be found in other capitals from which on another species is suspected.
+_SAME_BUT_CASE = 0.2
+#: Share of these that are the same in both at most.
+_BY_CHANCE = 0.05
 
 
 class VocabularyLike(Protocol):
@@ -131,6 +135,23 @@ def looks_like(ids: Iterable[str]) -> str:
 def folded(name: str) -> str:
     """A name without its capitals: symbols of mouse genes differ from human ones in these alone, most of them."""
     return name.casefold()
+
+
+def same_but_case(wanted: Collection[str], known: Collection[str]) -> int:
+    """
+    How many names are known in other capitals, if that is what tells the two kinds apart; else 0.
+
+    A few names are the same in two species (C3, F2), so that finding them means nothing.
+    """
+    n_found = len(set(wanted) & set(known))
+    n_same = len({folded(name) for name in wanted} & {folded(name) for name in known})
+    many = n_same - n_found >= _SAME_BUT_CASE * min(len(wanted), len(known))
+    return n_same if many and n_found < _BY_CHANCE * n_same else 0
+
+
+def unversioned(name: str) -> str:
+    """An Ensembl id without the version behind its dot; any other name as it is."""
+    return _VERSION.sub("", name) if _kind(name) != "gene symbols" else name
 
 
 def _kind(one: str) -> str:

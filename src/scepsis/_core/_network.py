@@ -28,6 +28,8 @@ Directed = Literal["regulators", "all_pairs"]
 MODE = "mode"
 #: Whether the order of a pair means something; a reference without this column is taken to be directed.
 DIRECTED = "directed"
+#: What the sign of a pair of CollecTRI rests on.
+SIGN_DECISION = "sign_decision"
 #: Spellings of a known direction of regulation, in lower case.
 KNOWN_MODES = (
     "activation", "repression", "activation;repression", "stimulation", "inhibition", "+", "-", "1", "-1", "1.0",
@@ -93,12 +95,16 @@ def read_network(
             "A network has the columns 'source' and 'target', and may have 'weight' and 'mode'."
         )
         raise KeyError(msg)
-    if universe != "unordered" and DIRECTED in frame and not frame[DIRECTED].any():
+    directed = _with_direction(frame, argument)
+    if universe != "unordered" and len(frame) and not directed.any():
         msg = (
             f"`{argument}` lists pairs without a direction (its column 'directed' is False throughout), each once, in "
-            f"alphabetical order: which gene is the source says nothing. Pass `universe='unordered'`, not {universe!r}."
+            "alphabetical order: which gene is the source says nothing. Pass `universe='unordered'` to a tool that "
+            "takes it (`scepsis.tl.reference_auroc`); `scepsis.tl.characterize_layers` sees it by itself. Questions "
+            "about regulators need a directed network, such as `scepsis.references.trrust()`."
         )
         raise ValueError(msg)
+    weight = _weights(frame, argument)
     place = VAR_NAMES if gene_symbols is None else gene_symbols
     index = name_index(adata, frame, gene_symbols, place, argument)
     remedy = f"pass `{argument}` to the same call{{argument}}"
@@ -106,24 +112,59 @@ def read_network(
         gene_positions(adata, index, frame[side], f"{argument}[{side!r}]", place, remedy=remedy)
         for side in (SOURCE, TARGET)
     )
-    lists = np.ones(len(frame), dtype=bool) if WEIGHT not in frame else frame[WEIGHT].to_numpy() != 0
-    known = lists & (source >= 0) & (target >= 0)
+    known = (weight != 0) & (source >= 0) & (target >= 0)
+    if universe != "unordered" and not directed.all():
+        known &= directed
+        logger.info("%s: %d rows have no direction, and are left out", argument, int((~directed).sum()))
     if not allow_empty and not (known & (source != target)).any():
         msg = f"`{argument}` lists no pair of two different genes of {slot_of(place)}."
         raise ValueError(msg)
     unmapped = pd.unique(pd.concat([frame[SOURCE][source < 0], frame[TARGET][target < 0]]).dropna())
     if len(unmapped):
         logger.info("%s: %d genes are not in %s", argument, len(unmapped), slot_of(place))
-    modes = _known_modes(frame)
+    modes = _known_modes(frame, weight)
     return _laid_out(
         (source[known], target[known]), None if modes is None else modes[known], panel, universe, min_targets,
-        counts=_hygiene(frame), names=hash_strings(adata.var_names[panel]),
+        counts=_hygiene(frame, ordered=universe != "unordered"), names=hash_strings(adata.var_names[panel]),
     )  # fmt: skip
 
 
-def _hygiene(frame: pd.DataFrame) -> dict[str, int]:
+def listed_both_ways(frame: pd.DataFrame) -> tuple[int, int]:
+    """Pairs of two different genes that are listed in both directions, and all of these pairs."""
     numbers: dict[str, int] = {}
-    pairs = pd.DataFrame({side: _numbered(frame[side], numbers) for side in (SOURCE, TARGET)}).drop_duplicates()
+    source, target = (_numbered(frame[side], numbers) for side in (SOURCE, TARGET))
+    pairs = np.unique((source * (len(numbers) + 1) + target)[(source != target) & (source >= 0) & (target >= 0)])
+    first, second = np.divmod(pairs, len(numbers) + 1)
+    return int(np.isin(second * (len(numbers) + 1) + first, pairs).sum()), len(pairs)
+
+
+def _with_direction(frame: pd.DataFrame, argument: str) -> BoolArray:
+    """Rows whose order means something: all of them where no column says."""
+    if DIRECTED not in frame:
+        return np.ones(len(frame), dtype=bool)
+    column = frame[DIRECTED]
+    if not column.dropna().isin([True, False]).all():
+        msg = f"`{argument}[{DIRECTED!r}]` must be boolean, not {column.dtype} such as {column.dropna().iloc[0]!r}."
+        raise TypeError(msg)
+    directed: BoolArray = column.isin([True]).to_numpy(dtype=bool)
+    return directed
+
+
+def _weights(frame: pd.DataFrame, argument: str) -> FloatArray:
+    """Weight of every row, 1 where no column says."""
+    if WEIGHT not in frame:
+        return np.ones(len(frame))
+    if not pd.api.types.is_numeric_dtype(frame[WEIGHT]):
+        msg = f"`{argument}[{WEIGHT!r}]` must be numeric, not {frame[WEIGHT].dtype}."
+        raise TypeError(msg)
+    weights: FloatArray = frame[WEIGHT].to_numpy(dtype=np.float64, na_value=np.nan)
+    return weights
+
+
+def _hygiene(frame: pd.DataFrame, *, ordered: bool) -> dict[str, int]:
+    numbers: dict[str, int] = {}
+    sides = np.stack([_numbered(frame[side], numbers) for side in (SOURCE, TARGET)], axis=1)
+    pairs = pd.DataFrame(sides if ordered else np.sort(sides, axis=1), columns=[SOURCE, TARGET]).drop_duplicates()
     return {
         "n_rows": len(frame),
         "n_unique": len(pairs),
@@ -138,15 +179,22 @@ def _numbered(column: pd.Series[Any], numbers: dict[str, int]) -> IntArray:
     return np.append(found, -1)[codes]
 
 
-def _known_modes(frame: pd.DataFrame) -> BoolArray | None:
+def _known_modes(frame: pd.DataFrame, weight: FloatArray) -> BoolArray | None:
     """Rows whose direction of regulation is known: by the column ``mode``, else by a weight of both signs."""
+    known: BoolArray
     if MODE in frame:
-        known: BoolArray = frame[MODE].astype(str).str.lower().isin(KNOWN_MODES).to_numpy(dtype=bool)
+        known = frame[MODE].astype(str).str.lower().isin(KNOWN_MODES).to_numpy(dtype=bool)
         return known
-    if WEIGHT in frame and (frame[WEIGHT] < 0).any():
-        signed: BoolArray = frame[WEIGHT].to_numpy() != 0
-        return signed
+    if (weight < 0).any():
+        known = weight != 0
+        return known & ~guessed_signs(frame[SIGN_DECISION]) if SIGN_DECISION in frame else known
     return None
+
+
+def guessed_signs(column: pd.Series[Any]) -> BoolArray:
+    """Signs of CollecTRI that nothing speaks for: +1 by default."""
+    guessed: BoolArray = column.astype(str).str.contains("default", case=False).to_numpy(dtype=bool)
+    return guessed
 
 
 def _laid_out(
@@ -166,7 +214,6 @@ def _laid_out(
     inside = (row >= 0) & (column >= 0) & (row != column)
     listed = np.zeros((len(panel), len(panel)), dtype=bool)
     listed[row[inside], column[inside]] = True
-    n_in_panel = int(listed.sum())
     known = None
     if modes is not None:
         known = np.zeros_like(listed)
@@ -174,6 +221,7 @@ def _laid_out(
     if universe == "unordered":
         listed = np.triu(listed | listed.T)
         known = None if known is None else np.triu(known | known.T)
+    n_in_panel = int(listed.sum())
     candidate = np.triu(np.ones_like(listed), 1) if universe == "unordered" else ~np.eye(len(panel), dtype=bool)
     enough = min_targets if universe == "regulators" else 0
     kept = listed.sum(axis=1) >= enough

@@ -16,9 +16,11 @@ def decimal(value: float, digits: int = 3) -> str:
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """A difference with its sign, with more decimals where fewer would show it as zero."""
+    """A difference with its sign, with more decimals where fewer would show it as zero, up to six."""
     if not np.isfinite(value):
         return ABSENT
+    if abs(value) < 0.5e-6:
+        value = 0.0
     while value and digits < 6 and abs(value) < 0.5 * 10**-digits:
         digits += 1
     return f"{value:+.{digits}f}".replace("-", MINUS)
@@ -54,7 +56,7 @@ def equals(symbol: str, value: float) -> str:
 
 def percent(share: float) -> str:
     """A share as a percentage."""
-    return ABSENT if not np.isfinite(share) else f"{100 * share:.3g} %"
+    return ABSENT if not np.isfinite(share) else f"{100 * share:.3g} %".replace("-", MINUS)
 
 
 def count(value: float) -> str:

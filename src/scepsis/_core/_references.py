@@ -13,7 +13,7 @@ from scepsis._core._edge_frames import SOURCE, TARGET
 from scepsis._core._edge_sets import gather_edges, panel_of
 from scepsis._core._gene_sets import read_gene_sets
 from scepsis._core._gene_table import gene_features, require_same_cells
-from scepsis._core._network import DIRECTED, MODE, read_network
+from scepsis._core._network import DIRECTED, MODE, listed_both_ways, read_network
 from scepsis._core._screen_pairs import oriented
 from scepsis._core._validate import listing, require_choice, require_key
 
@@ -83,12 +83,17 @@ def read_references(
     versus: str,
     kinds: Mapping[str, str] | None = None,
     universe: Directed = "regulators",
+    ordered: bool = True,
     min_targets: int = 3,
     gene_symbols: str | None = None,
     allow_different_cells: bool = False,
     allow_none: bool = False,
 ) -> References:
-    """Read edges, gene features and references; raises what the readers of each raise."""
+    """
+    Read edges, gene features and references; raises what the readers of each raise.
+
+    Unless `ordered`, pairs of directed references count without their direction.
+    """
     given = {} if references is None and allow_none else _named(references, kinds)
     sets = gather_edges(adata, edges, companions=False).sets
     if versus not in {one.name for one in sets}:
@@ -105,6 +110,8 @@ def read_references(
     for name, reference in given.items():
         argument = f"references[{name!r}]"
         kind = (kinds or {}).get(name) or _kind(adata, reference, gene_symbols)
+        if kind == "directed" and not ordered:
+            kind = "undirected"
         if kind == "gene_sets":
             network = read_gene_sets(adata, reference, panel, gene_symbols=gene_symbols, argument=argument)
         else:
@@ -160,9 +167,8 @@ def _kind(adata: AnnData, reference: Any, gene_symbols: str | None) -> Reference
         return "gene_sets"
     if DIRECTED in reference or MODE in reference:
         return "directed"
-    pairs = pd.MultiIndex.from_frame(reference[[SOURCE, TARGET]].astype(str)).unique()
-    pairs = pairs[pairs.get_level_values(0) != pairs.get_level_values(1)]
-    return "undirected" if len(pairs) and pairs.swaplevel().isin(pairs).mean() > _BOTH_WAYS else "directed"
+    n_both, n_pairs = listed_both_ways(reference)
+    return "undirected" if n_both > _BOTH_WAYS * n_pairs else "directed"
 
 
 def _over(name: str, kind: Any, network: Network, valid: BoolArray, min_targets: int) -> Reference:

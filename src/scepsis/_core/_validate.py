@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scepsis._core._control_names import names_no_target
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
@@ -36,12 +38,14 @@ def require_column(frame: pd.DataFrame, column: str, *, slot: str, remedy: str =
     raise KeyError(msg)
 
 
-def require_label(values: Collection[str], label: str, *, slot: str, argument: str) -> None:
-    """A label must occur in its column."""
+def require_label(values: Collection[str], label: str, *, slot: str, argument: str, remedy: str = "") -> None:
+    """A label must occur in its column; `remedy` is what else could be done."""
     if label not in values:
-        close = get_close_matches(label, list(values), n=1, cutoff=0.5)
-        hint = f" Did you mean `{argument}={close[0]!r}`?" if close else ""
-        msg = f"{label!r} does not occur in `{slot}`; its values are: {listing(values)}.{hint}"
+        usual = [value for value in values if names_no_target(value)] if argument == "control" else []
+        close = usual or get_close_matches(label, list(values), n=1, cutoff=0.5)
+        hint = f"Did you mean `{argument}={close[0]!r}`?" if close else ""
+        said = f"{label!r} does not occur in `{slot}`; its values are: {listing(values)}."
+        msg = " ".join(part for part in (said, hint, remedy) if part)
         raise ValueError(msg)
 
 
@@ -111,23 +115,26 @@ def require_unique_names(adata: AnnData, axis: str) -> None:
         raise ValueError(msg)
 
 
-def check_counts(values: NDArray[Any], *, slot: str) -> None:
+#: Where raw counts belong.
+PUT_COUNTS = (
+    "Put raw counts in `adata.layers['counts']` (for example `adata.layers['counts'] = adata.raw.X` if that is where "
+    "they are)."
+)
+
+
+def check_counts(values: NDArray[Any], *, slot: str, remedy: str = PUT_COUNTS) -> None:
     """Raise `ValueError` unless every stored value is a whole number of molecules."""
     if not values.size:
         return
     if not np.isfinite(values).all():
-        msg = f"`{slot}` holds NaN or infinite values. Put raw counts in `adata.layers['counts']`."
+        msg = f"`{slot}` holds NaN or infinite values. {remedy}"
         raise ValueError(msg)
     if values.min() < 0:
-        msg = (
-            f"`{slot}` holds negative values, so it looks scaled or corrected. "
-            "Put raw counts in `adata.layers['counts']`."
-        )
+        msg = f"`{slot}` holds negative values, so it looks scaled or corrected. {remedy}"
         raise ValueError(msg)
     if values.dtype.kind == "f" and (values != np.rint(values)).any():
         msg = (
             f"`{slot}` holds fractions, so it looks normalised or log-transformed, where raw counts are needed. "
-            "Put raw counts in `adata.layers['counts']` (for example `adata.layers['counts'] = adata.raw.X` "
-            "if that is where they are)."
+            f"{remedy}"
         )
         raise ValueError(msg)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from scepsis import get
-from scepsis._core._gene_table import FEATURES
-from scepsis._core._keys import HEAD_ABLATION, TESTS
+from scepsis._core._evidence import reliability
+from scepsis._core._keys import TESTS
 from scepsis._core._numbers import ABSENT, count, decimal, enumerate_words, interval, p_value, percent, plural, signed
 from scepsis._core._registry import run_words
 from scepsis._report._biology import (
@@ -19,9 +19,12 @@ from scepsis._report._biology import (
     layers_section,
     regulators_section,
 )
-from scepsis._report._causal import causal
-from scepsis._report._components import mediation, model_effects
+from scepsis._report._causal import ABLATION, RANKING, causal, ranking
+from scepsis._report._components import EFFECTS, MEDIATED, mediation, model_effects
+from scepsis._report._entries import entries
 from scepsis._report._html import bullets, table, tag
+from scepsis._report._names import named
+from scepsis._report._power import power
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,24 +34,15 @@ if TYPE_CHECKING:
     from scepsis._report._html import Markup
 
 VERDICT, CORRECTED = "verdict", "correct_tests"
-#: Results with a planted signal, and what is said to be detected by them.
-PLANTED = {
-    "perturbation_auroc": "AUROC of responders",
-    "incremental_value": "gain in AUROC over gene features",
-    "matched_evaluation": "gain in AUROC among matched targets",
-    "residualize_edges": "AUROC of residual edges",
-    "reference_auroc": "AUROC on the reference",
-    "degree_null": "AUROC above the degree-preserving null",
-    "circularity": "loss of AUROC on pairs of known mode (signal in those of unknown mode)",
-    "matched_negatives": "AUROC against pairs whose genes are expressed alike",
-    "select_layer": "held-out difference of the chosen layer",
-    "cssi_null": "AUROC of states on the reference",
-    "cssi_split_half": "held-out AUROC of states on the reference",
-    "scaling_curve": "change of recovery with the number or kind of cells",
-    REGULATORS: "difference between regulators (signal in those of the class, or high in the property)",
-    COEXPRESSION: "correlation over pairs, under permuted genes",
-    HEAD_ABLATION: "AUROC that is lost without heads",
-}
+#: Sections on causes, the frames that their results hold, and what they say.
+CAUSES = (
+    ("Heads one by one", RANKING, ranking),
+    ("Without some of its heads", ABLATION, causal),
+    ("Effects in the model", EFFECTS, model_effects),
+    ("Parts of the model", MEDIATED, mediation),
+)
+#: Measures of a whole ranking; others are of its top.
+WHOLE = ("auroc", "auprc")
 
 
 def battery(adata: AnnData) -> list[tuple[str, list[Markup]]]:
@@ -62,14 +56,24 @@ def battery(adata: AnnData) -> list[tuple[str, list[Markup]]]:
         ("What layers know", LAYERS, layers_section),
         ("Regulators one by one", REGULATORS, regulators_section),
         ("Along co-expression", COEXPRESSION, coexpression_section),
-        ("Without some of its heads", HEAD_ABLATION, causal),
-        ("Effects in the model", "model_effects", model_effects),
-        ("Parts of the model", "mediation", mediation),
-        ("Tests and corrections", CORRECTED, lambda entry: _registry(adata, entry)),
     ]
     sections = [(title, read(entry)) for title, key, read in made if (entry := adata.uns.get(key)) is not None]
-    power = _power(adata)
-    return [*sections, ("What could have been found", power)] if power else sections
+    sections += [(title, parts) for title, frames, read in CAUSES if (parts := _each(adata, frames, read))]
+    if (entry := adata.uns.get(CORRECTED)) is not None:
+        sections.append(("Tests and corrections", _registry(adata, entry)))
+    found = power(adata)
+    return [*sections, ("What could have been found", found)] if found else sections
+
+
+def _each(
+    adata: AnnData, frames: tuple[str, ...], read: Callable[[AnnData, str, Mapping[str, Any]], list[Markup]]
+) -> list[Markup]:
+    """What every result with these frames says, each under its name where there are several."""
+    found = list(entries(adata, *frames))
+    parts = []
+    for key, entry in found:
+        parts += [tag("h3", key)] * (len(found) > 1) + read(adata, key, entry)
+    return parts
 
 
 def first_criterion(adata: AnnData) -> dict[str, bool | None]:
@@ -99,14 +103,12 @@ def _verdict(adata: AnnData, entry: Mapping[str, Any]) -> list[Markup]:
     rows = []
     for _, row in criteria.iterrows():
         own = evidence[(evidence["edges"] == row["edges"]) & (evidence["criterion"] == row["criterion"])]
-        ran = own[own["test_id"] != ""]
-        often = run_words(ran[["n_runs", "n_distinct_params"]].max()) if len(ran) else ABSENT
         found = _holds(row["passed"])
         reason = str(row["reason"]).removeprefix(f"{found}: ")
         name = str(row["criterion"])
         rows.append([str(row["edges"]), name if name == "overall" else f"({name})", str(row["question"]), found,
-                     _beside(row), reason, often])  # fmt: skip
-    head = ["edges", "criterion", "asked", "found", "beside", "because", "tests"]
+                     _beside(row), reason, reliability(own) or ABSENT])  # fmt: skip
+    head = ["edges", "criterion", "asked", "found", "beside", "because", "reliability"]
     told = table("Criteria, all of which must hold", head, rows, text_columns=7)
     if TESTS not in adata.uns:
         return [bullets(said), told]
@@ -133,15 +135,6 @@ def _beside(row: pd.Series[Any]) -> str:
 
 def _incremental(entry: Mapping[str, Any]) -> list[Markup]:
     gains = entry["gains"]
-    rows = [
-        [
-            str(row["edges"]), str(row["split"]), str(row["learner"]), str(row["metric"]), _status(row),
-            decimal(row["gene_only"]), signed(row["gain"]), interval(row["ci_low"], row["ci_high"], sign=True),
-            signed(row["gain_placebo"]), interval(row["placebo_low"], row["placebo_high"], sign=True),
-            decimal(row["minimum_detectable"]),
-        ]
-        for _, row in gains.iterrows()
-    ]  # fmt: skip
     head = [
         "edges", "held out", "learner", "metric", "finding", "gene features", "gain", "95 % interval",
         "gain over placebo", "95 % interval", "detectable",
@@ -150,7 +143,27 @@ def _incremental(entry: Mapping[str, Any]) -> list[Markup]:
         "What edges add to a model of gene features, out of fold; the placebo are the same edges permuted within "
         f"perturbations ({plural(int(entry['params']['n_placebo']), 'draw')})"
     )
-    return [table(caption, head, rows, text_columns=5)]
+    whole = gains["metric"].isin(WHOLE)
+    shown = [table(caption, head, _gain_rows(gains[whole]), text_columns=5)]
+    if whole.all():
+        return shown
+    summary = "The same for the top of the lists (recall)"
+    return [
+        *shown,
+        tag("details", tag("summary", summary), table(caption, head, _gain_rows(gains[~whole]), text_columns=5)),
+    ]
+
+
+def _gain_rows(gains: pd.DataFrame) -> list[list[str]]:
+    return [
+        [
+            str(row["edges"]), named(row["split"]), named(row["learner"]), named(row["metric"]), _status(row),
+            decimal(row["gene_only"]), signed(row["gain"]), interval(row["ci_low"], row["ci_high"], sign=True),
+            signed(row["gain_placebo"]), interval(row["placebo_low"], row["placebo_high"], sign=True),
+            decimal(row["minimum_detectable"]),
+        ]
+        for _, row in gains.iterrows()
+    ]  # fmt: skip
 
 
 def _status(row: pd.Series[Any]) -> str:
@@ -165,7 +178,7 @@ def _residual(entry: Mapping[str, Any]) -> list[Markup]:
     summary = entry["summary"]
     rows = [
         [
-            str(row["edges"]), str(row["residualizer"]), str(row["split"]), _words(row["status"]),
+            str(row["edges"]), named(row["residualizer"]), named(row["split"]), _words(row["status"]),
             decimal(row["r2"], 2), decimal(row["auroc_raw"]), decimal(row["auroc"]),
             interval(row["ci_low"], row["ci_high"]), percent(row["retention"]),
             _shares(row["retention_low"], row["retention_high"]),
@@ -190,7 +203,7 @@ def _degree(entry: Mapping[str, Any]) -> list[Markup]:
     summary = entry["summary"]
     rows = [
         [
-            str(row["edges"]), _words(row["kind"]), _words(row["null"]),
+            str(row["edges"]), _words(row["kind"]), named(row["null"]),
             _words(row["status"]), decimal(row["observed"]), signed(row["degree"]),
             signed(row["residual"]), decimal(row["z"], 2), p_value(row["p_value"]),
         ]
@@ -207,18 +220,18 @@ def _degree(entry: Mapping[str, Any]) -> list[Markup]:
 def _matched(entry: Mapping[str, Any]) -> list[Markup]:
     balance, gains = entry["balance"], entry["gains"]
     rows = [
-        [str(row["design"]), _words(row["covariate"]), "yes" if row["balanced"] else "no",
+        [str(row["design"]), named(row["covariate"]), "yes" if row["balanced"] else "no",
          signed(row["smd_before"], 2), signed(row["smd_after"], 2)]
         for _, row in balance.iterrows()
     ]  # fmt: skip
     told = [
-        [str(row["design"]), str(row["edges"]), str(row["features"]), "residual imbalance"
+        [str(row["design"]), str(row["edges"]), named(row["features"]), "residual imbalance"
          if row["residual_imbalance"] else _words(row["status"]), decimal(row["auroc_gene_only"]),
          signed(row["gain"]), interval(row["ci_low"], row["ci_high"], sign=True)]
         for _, row in gains.iterrows()
     ]  # fmt: skip
     uneven = balance[(balance["design"] == "within") & ~balance["balanced"].astype(bool)]
-    names = enumerate_words([_words(name) for name in uneven["covariate"]])
+    names = enumerate_words([named(name) for name in uneven["covariate"]])
     said = f"Matched responders still differ in {names}: what is registered is no evidence." if names else ""
     head = ["design", "covariate", "balanced", "difference before", "difference after"]
     return [
@@ -250,43 +263,3 @@ def _registry(adata: AnnData, entry: Mapping[str, Any]) -> list[Markup]:
     head = ["family", "edges", "left out", "rows", "tests", "significant", "under any dependence"]
     caption = f"Corrections for how many tests there are, at a false discovery rate of {percent(params['alpha'])}"
     return [bullets(said), table(caption, head, rows, text_columns=3)]
-
-
-def _power(adata: AnnData) -> list[Markup]:
-    """Smallest planted signal that each analysis detects, and smallest effect that each test would have found."""
-    rows = []
-    for key, what in PLANTED.items():
-        frame = adata.uns[key].get("detection") if key in adata.uns else None
-        if frame is None or frame.empty:
-            continue
-        if "versus" in frame:  # criterion (a), and chance; the frame has the other comparisons too
-            frame = frame[frame["versus"].isin(["chance", *FEATURES])]
-            frame = frame.assign(versus="against " + frame["versus"].map(_words))
-        by = ["edges", *(name for name in ("residualizer", "test", "versus", "against", "readout") if name in frame)]
-        for names, own in frame.groupby(by, sort=False):
-            found = own.loc[own["detected"].astype(bool), "delta"]
-            smallest = f"{found.min():g} sd" if len(found) else f"none up to {own['delta'].max():g} sd"
-            rows.append([what, ", ".join(str(name) for name in names), smallest])
-    told = []
-    if rows:
-        head = ["analysis", "edges", "smallest signal seen"]
-        told = [
-            table("Signals planted in half of the positives, and seen by the same pipeline", head, rows, text_columns=2)
-        ]
-    if TESTS in adata.uns:
-        told += _detectable(get.tests(adata, status="ok"))
-    return told if rows else []
-
-
-def _detectable(tests: pd.DataFrame) -> list[Markup]:
-    known = tests[tests["minimum_detectable"].notna() & (tests["role"] == "confirmatory")]
-    rows = [
-        [str(row["edges"]), str(row["analysis"]), str(row["name"]), str(row["effect_type"]), signed(row["effect_size"]),
-         decimal(row["minimum_detectable"]), str(row["equivalence"]) or ABSENT]
-        for _, row in known.iterrows()
-    ]  # fmt: skip
-    if not rows:
-        return []
-    head = ["edges", "analysis", "test", "effect", "found", "detectable", "conclusion"]
-    return [tag("details", tag("summary", "Smallest effects that confirmatory tests would have found with 80 % "
-                               "probability"), table("Confirmatory tests", head, rows, text_columns=4))]  # fmt: skip

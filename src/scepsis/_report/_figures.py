@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 from scepsis import pl
-from scepsis._core._keys import HEAD_ABLATION, HEAD_RANKING
 from scepsis._core._numbers import count, decimal
-from scepsis._report._battery import VERDICT
 from scepsis._report._biology import LAYERS
-from scepsis._report._html import tag
+from scepsis._report._picture import figure
 from scepsis.pl._style import rows_height
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from anndata import AnnData
-    from matplotlib.axes import Axes
 
     from scepsis._report._audited import Audited
     from scepsis._report._html import Markup
@@ -29,17 +22,14 @@ GENES = 30
 
 
 def figures(adata: AnnData, audited: Audited) -> list[Markup]:
-    """Every figure that there are results for."""
+    """Every figure of scores, effects and edges that there are results for; what was asked beyond has its own."""
     drawn = [_scores(adata, audited)]
-    if VERDICT in adata.uns:
-        drawn += [_verdict(adata, name) for name in audited.edges if name in audited.judged]
     if audited.layers_key in adata.uns:
         drawn.append(_layers(adata, audited))
     if LAYERS in adata.uns:
         drawn.append(_known(adata))
     if audited.effects:
         drawn.append(_effects(adata, audited))
-    drawn += [draw(adata) for key, draw in ((HEAD_RANKING, _heads), (HEAD_ABLATION, _ablation)) if key in adata.uns]
     if (edges := audited.slots.get(audited.edges[0])) is not None:
         drawn.append(_matrix(adata, edges))
     return drawn
@@ -54,17 +44,6 @@ def _scores(adata: AnnData, audited: Audited) -> Markup:
         alt=f"AUROC of every perturbation, one row per predictor. Means: {means}.",
         caption="AUROC of every perturbation (dots; hollow where flagged) and mean over perturbations with its 95 % "
         "interval.",
-    )
-
-
-def _verdict(adata: AnnData, edges: str) -> Markup:
-    rows = adata.uns[VERDICT]["criteria"]
-    rows = rows[rows["edges"] == edges]
-    return figure(
-        lambda ax: pl.verdict(adata, edges=edges, ax=ax),
-        size=(11.0, 4.6),
-        alt=f"Criteria of the verdict on {edges}: {'; '.join(rows['criterion'] + ' ' + rows['reason'])}.",
-        caption=f"Criteria of the verdict on {edges}, the numbers that each rests on, and how reliable these are.",
     )
 
 
@@ -95,36 +74,6 @@ def _known(adata: AnnData) -> Markup:
     )
 
 
-def _heads(adata: AnnData) -> Markup:
-    table = adata.uns[HEAD_RANKING]["heads"]
-    value = next(name for name in ("reference", "perturbation", "entropy") if f"rank_{name}" in table)
-    size = (2.6 + 0.36 * (1 + table["head"].max()), 1.3 + 0.36 * max(table["layer"].nunique(), 3))
-    return figure(
-        lambda ax: pl.head_ranking(adata, value=value, ax=ax),
-        size=size,
-        alt=f"Heads of the model by layer, coloured by {value}; the first are numbered.",
-        caption="What every head alone is worth. Numbers are ranks; a dot beside one says that it is as high by either "
-        "half of the genes.",
-    )
-
-
-def _ablation(adata: AnnData) -> Markup:
-    table = adata.uns[HEAD_ABLATION]["results"]
-    readout = str(table["readout"].iloc[0])
-    own = table[(table["readout"] == readout) & (table["status"] != "not_applicable")]
-    told = "; ".join(
-        f"{name} {'cannot reach it' if status == 'structurally_null' else decimal(value)}"
-        for name, status, value in zip(own["condition"], own["status"], own["difference"], strict=True)
-    )
-    return figure(
-        lambda ax: pl.head_ablation(adata, ax=ax),
-        size=(7.6, rows_height(len(own), row=0.34, margin=1.9)),
-        alt=f"Difference of AUROC at {readout} under each intervention: {told}.",
-        caption=f"What interventions do to the AUROC at {readout}. Grey rows cannot reach it; hollow markers did not "
-        "move hidden states enough to be evidence.",
-    )
-
-
 def _effects(adata: AnnData, audited: Audited) -> Markup:
     table = audited.effects["perturbations"]
     return figure(
@@ -144,18 +93,3 @@ def _matrix(adata: AnnData, edges: str) -> Markup:
         caption=f"{edges}, sources in rows and targets in columns, strongest target first; grey was never evaluated. "
         "Columns of one colour mean that an edge depends on its target more than on its source.",
     )
-
-
-def figure(draw: Callable[[Axes], Axes], *, size: tuple[float, float], alt: str, caption: str) -> Markup:
-    """A picture inside the page, with what it shows in words."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    canvas = Figure(figsize=size, layout="constrained")
-    draw(canvas.subplots())
-    written = BytesIO()
-    # A fixed salt and no date: the same numbers give the same bytes.
-    with mpl.rc_context({"svg.hashsalt": "scepsis", "svg.fonttype": "path"}):
-        canvas.savefig(written, format="svg", dpi=150, metadata={"Date": None})
-    source = f"data:image/svg+xml;base64,{b64encode(written.getvalue()).decode()}"
-    return tag("figure", tag("img", src=source, alt=alt), tag("figcaption", caption))

@@ -14,6 +14,12 @@ VOID = ("img", "meta")
 TOGETHER = re.compile(r"(?<=\d) (?=%)|(?<=\b[dnpq]) (?=[=<])|(?<=[=<]) (?=\d)")
 
 
+#: Names of calls and slots in sentences.
+CODE = re.compile(r"`([^`]+)`")
+#: Characters from which on a cell keeps a width that it can be read at, however narrow the page.
+LONG = 24
+
+
 class Markup(str):
     """Text that is HTML already."""
 
@@ -36,7 +42,7 @@ def join(children: Iterable[str]) -> Markup:
 
 
 def _typeset(text: str) -> str:
-    return escape(TOGETHER.sub("\u00a0", text), quote=True)
+    return CODE.sub(r"<code>\1</code>", escape(TOGETHER.sub("\u00a0", text), quote=True))
 
 
 def bullets(sentences: Iterable[str]) -> Markup:
@@ -56,7 +62,7 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, t
     for row in rows:
         first, *others = row
         cells = [
-            tag("td", cell, class_="text" if position < text_columns else "number")
+            tag("td", cell, class_=_kind(cell) if position < text_columns else "number")
             for position, cell in enumerate(others, start=1)
         ]
         body.append(tag("tr", tag("th", first, scope="row"), *cells))
@@ -64,5 +70,10 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, t
         tag("th", name, scope="col", class_="text" if position < text_columns else "number")
         for position, name in enumerate(head)
     ]
-    inner = tag("table", tag("caption", caption), tag("thead", tag("tr", *heads)), tag("tbody", *body))
+    named = tag("caption", tag("span", caption))  # stays in view where the table is wider than the page
+    inner = tag("table", named, tag("thead", tag("tr", *heads)), tag("tbody", *body))
     return tag("div", inner, class_="scroll", tabindex="0")
+
+
+def _kind(cell: str) -> str:
+    return "text long" if len(cell) > LONG else "text"

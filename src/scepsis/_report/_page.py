@@ -42,11 +42,12 @@ def report(
     and says in sentences what they mean. Each sentence is computed from the numbers it quotes, by rules that the page
     states :cite:p:`kendiukhov2026`. What `scepsis.tl.audit` has asked beyond the scores has sections of its own, each
     where there is a result: the verdict with its evidence, incremental value, residual edges, the degree null, matched
-    targets, tests with their corrections and reruns, and what could have been found; so have networks per cell state
-    with their nulls, split halves and scans, curves over numbers of cells, other contexts (of a MuData that
-    `scepsis.tl.cross_context` was called on), other models, and the choice of genes. Words for a mechanism have to be
-    earned: they are kept out unless edges rank responders better than each of variance, mean and detection rate of
-    the target gene, by criterion (a) of the verdict where there is one.
+    targets, tests with their corrections and reruns, and what could have been found; so have interventions on the model
+    (what was done, whether it could be felt, took effect and mattered), effects in it and their mediation, under
+    whatever name they were stored; and networks per cell state with their nulls, split halves and scans, curves over
+    numbers of cells, other contexts (of a MuData that `scepsis.tl.cross_context` was called on), other models, and the
+    choice of genes. Words for a mechanism have to be earned: they are kept out unless edges rank responders better than
+    each of variance, mean and detection rate of the target gene, by criterion (a) of the verdict where there is one.
 
     Parameters
     ----------

@@ -18,14 +18,15 @@ from scepsis._core._numbers import (
     plural,
     signed,
 )
-from scepsis._report._figures import figure
+from scepsis._report._entries import entries
 from scepsis._report._findings import ALPHA
 from scepsis._report._html import bullets, table
+from scepsis._report._picture import figure
 from scepsis._report._sentences import words
 from scepsis.pl._style import rows_height
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     import pandas as pd
     from anndata import AnnData
@@ -39,25 +40,17 @@ EDGES = 20
 
 def states(adata: AnnData) -> list[tuple[str, list[Markup]]]:
     """Title and content of both sections."""
-    networks = [part for key, entry in _entries(adata, "strata") for part in _networks(adata, key, entry)]
+    kept = [(key, entry) for key, entry in entries(adata, "strata") if entry["params"].get("method") == "cssi"]
+    networks = [part for key, entry in kept for part in _networks(adata, key, entry)]
     asked = [
-        *(part for _, entry in _entries(adata, "nulls", "draws") for part in _nulls(entry)),
-        *(part for key, entry in _entries(adata, "splits", "variants") for part in _halves(adata, key, entry)),
-        *(part for key, entry in _entries(adata, "scan") for part in _scan(adata, key, entry)),
+        *(part for _, entry in entries(adata, "nulls", "draws") for part in _nulls(entry)),
+        *(part for key, entry in entries(adata, "splits", "variants") for part in _halves(adata, key, entry)),
+        *(part for key, entry in entries(adata, "scan") for part in _scan(adata, key, entry)),
     ]
     found = [*networks, *asked]
-    curves = [part for key, entry in _entries(adata, "curve", "changes") for part in _curve(adata, key, entry)]
+    curves = [part for key, entry in entries(adata, "curve", "changes") for part in _curve(adata, key, entry)]
     sections = [("Networks per cell state", found), ("More cells", curves)]
     return [(title, parts) for title, parts in sections if parts]
-
-
-def _entries(adata: AnnData, *frames: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Results that hold these frames, whatever their names."""
-    for key, entry in adata.uns.items():
-        if not hasattr(entry, "get") or "params" not in entry or any(name not in entry for name in frames):
-            continue
-        if frames != ("strata",) or entry["params"].get("method") == "cssi":
-            yield str(key), entry
 
 
 def _networks(adata: AnnData, key: str, entry: Mapping[str, Any]) -> list[Markup]:

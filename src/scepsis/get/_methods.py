@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from scepsis._core._evidence import MIN_MOVED
 from scepsis._core._keys import MATCH_GENES, SELECT_CELLS, SELECT_PANEL, EffectKeys
-from scepsis._core._numbers import count, enumerate_words, percent
+from scepsis._core._numbers import count, enumerate_words, percent, plural
 from scepsis._core._registry import read_tests
 from scepsis._core._resolve import resolve
 from scepsis._core._validate import listing
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 SOURCES = {
     "benjamini1995": "Benjamini and Hochberg (1995) J. R. Stat. Soc. B 57, 289-300",
     "benjamini2001": "Benjamini and Yekutieli (2001) Ann. Stat. 29, 1165-1188",
+    "besag1991": "Besag and Clifford (1991) Biometrika 78, 301-304",
     "cameron2011": "Cameron, Gelbach and Miller (2011) J. Bus. Econ. Stat. 29, 238-249",
     "kendiukhov2026": "Kendiukhov (2026) arXiv:2602.17532",
     "schuirmann1987": "Schuirmann (1987) J. Pharmacokinet. Biopharm. 15, 657-680",
@@ -81,15 +83,16 @@ def methods(adata: Data, *, edges: str | Sequence[str] | None = None, mod: str |
         msg = f"`adata.uns['tests']` has no row of the edges {listing(absent)}; there are: {listing(known)}."
         raise KeyError(msg)
     own = tests[tests["edges"].isin(names) & (tests["status"] != "not_run")]
-    listed = enumerate_words(names)
+    listed = enumerate_words([name for name in names if name])  # "": a test of the model itself, not of edges
+    what = f"Edges ({listed}) were" if listed else "A model was"
     said = [
-        f"Edges ({listed}) were audited with scepsis {__version__} by a published framework [kendiukhov2026].",
+        f"{what} audited with scepsis {__version__} by a published framework [kendiukhov2026].",
         *_prepared(data),
         *_labels(data, own),
         *_analyses(data, own),
         *_corrected(data, own),
     ]
-    return _cited([sentence for sentence in said if sentence])
+    return _cited([sentence for sentence in dict.fromkeys(said) if sentence])
 
 
 def _cited(sentences: list[str]) -> str:
@@ -222,6 +225,51 @@ def _coexpression(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
     )
 
 
+def _ablation(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
+    n_made = tests.loc[tests["analysis"] == "A15", "name"].nunique()
+    made = f"{plural(n_made, 'intervention')} on heads and MLPs of {params['model']} {'was' if n_made == 1 else 'were'}"
+    readouts = enumerate_words([str(name).replace("_", " ") for name in params["readouts"]])
+    matched = enumerate_words([str(name) for name in params["match"]])
+    against = (
+        f"{params['primary']} was held against at most {count(params['n_random'])} random sets of heads"
+        f"{f' of like {matched}' if matched else ''} by a sequential Monte-Carlo test that stops once "
+        f"{count(params['n_exceed'])} of them took as much [besag1991]; "
+        if params["primary"] and params["n_random"]
+        else ""
+    )
+    return (
+        f"{made} run on {count(params['n_cells_run'])} cells (seed {params['seed']}), and perturbations were scored "
+        f"anew at {readouts}; {against}equivalence was within {params['margin']:g}. What a readout cannot feel was not "
+        f"tested, and an intervention counted only where the mean hidden states of {count(params['n_fidelity'])} cells "
+        f"moved by a cosine distance above {MIN_MOVED:g} and, where they are read, by more than rounding moves them."
+    )
+
+
+def _model_effects(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
+    names = enumerate_words([str(name) for name in dict.fromkeys(tests["edges"])])
+    return (
+        f"Effects in the model ({names}; {params['direction']} direction) were rank-correlated with measured log2 fold "
+        "changes over pairs of a perturbed gene and a target, as they are and with the ranks of the target's variance, "
+        "mean and detection rate and of the number of perturbed cells taken from both, with intervals clustered by "
+        f"perturbed gene and target [cameron2011], perturbed genes of at least {count(params['min_candidates'])} "
+        f"targets, and inference from {count(params['min_units'])} of them on."
+    )
+
+
+def _mediation(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
+    what = {"heads": "the heads of each layer", "mlps": "MLPs"}.get(str(params["components"]), "single heads")
+    effect = f"the effect of deleting {params['deletion']}" if "deletion" in params else "the cell's embedding"
+    n_orders = int(params["n_permutations"])
+    played = f"from {count(n_orders)} orders of them" if n_orders else "from all of their coalitions"
+    runs = f", one run for each group of {params['groupby']}" if "groupby" in params else ""
+    return (
+        f"What {what} of {params['model']} are worth to {effect} was estimated one by one, alone in the ablated model "
+        f"and taken from the whole one, and by Shapley values {played}, on {count(params['n_cells'])} cells"
+        f"{runs}; what single estimates leave of the total effect counted where it exceeded 1.96 standard errors over "
+        "cells."
+    )
+
+
 #: Analyses, and the sentence that tells how they were made.
 SPEAKERS = (
     (("A01", "A04"), _against_baselines),
@@ -229,9 +277,12 @@ SPEAKERS = (
     (("A08",), _residual),
     (("A09",), _degree),
     (("A11",), _matched),
+    (("A12", "A13", "A14", "A15"), _ablation),
+    (("A20",), _model_effects),
     (("A25",), _layers),
     (("A27",), _regulators),
     (("A29",), _coexpression),
+    (("A30",), _mediation),
 )
 
 

@@ -29,7 +29,7 @@ def assign_perturbations(
     adata: Data,
     guides: str | AnnData | pd.DataFrame,
     *,
-    targets: str | Mapping[str, str] | None = None,
+    targets: str | Mapping[str, str] | pd.Series[str] | None = None,
     target_pattern: str | None = None,
     control_guides: str | Sequence[str] | None = None,
     separator: str | None = None,
@@ -70,8 +70,8 @@ def assign_perturbations(
         frame of cells x guides, matched by the names of cells. Or a column of ``obs`` with guides, or labels, that
         were called before; several in one cell are divided by `separator`.
     targets
-        Target of each guide: a dict, or a column of ``var`` of the guides. A guide that it does not have is judged by
-        its name.
+        Target of each guide (missing or "" for none): a dict, a series, or a column of ``var`` of the guides. A guide
+        that it does not have is judged by its name.
     target_pattern
         Regular expression whose first group, from the start of a guide's name, is the target.
     control_guides
@@ -166,7 +166,8 @@ def assign_perturbations(
     if not calls.has.nnz:
         msg = f"No cell has a guide of `{counted.slot}` with at least {min_counts} counts. Lower `min_counts`."
         raise ValueError(msg)
-    efficacy = own_efficacy(target, calls.has, found["target"], position)
+    measured = {str(name): position[str(name)] for name in pd.Index(symbols).drop_duplicates(keep=False)}
+    efficacy = own_efficacy(target, calls.has, found["target"], measured)
     dropped = np.zeros(len(found), dtype=bool)
     if min_efficacy is not None:
         dropped = ineffective(

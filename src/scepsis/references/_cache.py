@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 #: Name the folder of files, and forbid downloads ("1"), where arguments do not.
 FOLDER, OFFLINE = "SCEPSIS_REFERENCES", "SCEPSIS_OFFLINE"
+_YES = {"1", "true", "yes", "on"}
 #: Seconds to wait for a server that says nothing.
 TIMEOUT = 60
 #: What readers say of a file that is not what it should be.
@@ -69,7 +70,7 @@ def load(
     path = folder / entry.filename
     fresh = not path.is_file()
     if fresh:
-        _download(entry, path, offline=offline or os.environ.get(OFFLINE) == "1")
+        _download(entry, path, offline=offline or os.environ.get(OFFLINE, "").lower() in _YES)
     digest = sha256_of(path)
     known = None if fresh else _recorded(path)
     if known is not None and known.sha256 != digest:
@@ -91,7 +92,7 @@ def load(
     except UNREADABLE as error:
         if fresh:
             path.unlink()
-        msg = f"{path} cannot be read as the {entry.name} of {entry.url}: {_words(error)} " + (
+        msg = f"{path} cannot be read as the {entry.name} of {entry.url}: {words(error)} " + (
             "It was deleted." if fresh else "Delete it and call again."
         )
         raise ValueError(msg) from error
@@ -128,7 +129,7 @@ def _download(entry: Entry, path: Path, *, offline: bool) -> None:
             pooch.HTTPDownloader(timeout=TIMEOUT)(entry.url, str(part), None)
             part.replace(path)
     except OSError as error:  # of requests all are
-        msg = f"{entry.url} could not be downloaded: {_words(error)} {by_hand}"
+        msg = f"{entry.url} could not be downloaded: {words(error)} {by_hand}"
         raise FileNotFoundError(msg) from error
 
 
@@ -145,7 +146,7 @@ def _recorded(path: Path) -> Origin | None:
         known: dict[str, Any] = json.loads(record.read_text())
         return Origin(str(known["sha256"]), RECORDED, str(known["date"]))
     except (ValueError, KeyError, TypeError) as error:
-        msg = f"{record} cannot be read: {_words(error)} Delete it, and {path.name} beside it, and call again."
+        msg = f"{record} cannot be read: {words(error)} Delete it, and {path.name} beside it, and call again."
         raise ValueError(msg) from error
 
 
@@ -157,7 +158,7 @@ def _write_record(path: Path, entry: Entry, origin: Origin) -> None:
     _record_of(path).write_text(json.dumps(known | {"licence": entry.licence}, indent=1) + "\n")
 
 
-def _words(error: BaseException) -> str:
-    """An error in one sentence."""
+def words(error: BaseException) -> str:
+    """Give an error in one sentence."""
     text = " ".join(str(error).strip("'\"").split()) or type(error).__name__
     return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -84,7 +84,8 @@ def convert_ids(
         raise ValueError(msg)
     new, ambiguous = _look_up(mapping)
     stay = {str(name) for name in known} if known is not None else set()
-    names = [str(name) for name in pd.unique(pd.concat([reference[side].astype(object) for side in (SOURCE, TARGET)]))]
+    both = pd.concat([reference[side].astype(object) for side in (SOURCE, TARGET)]).dropna()
+    names = [str(name) for name in pd.unique(both)]
     found = {name: name if name in stay else new.get(name, "") for name in names}
     without = [name for name, to in found.items() if not to]
     if len(names) - len(without) < max(min_fraction * len(names), 1):
@@ -97,7 +98,8 @@ def convert_ids(
         raise ValueError(msg)
     frame = reference.copy()
     for side in (SOURCE, TARGET):
-        frame[side] = frame[side].astype(object).astype(str).map(found)
+        known_here = frame[side].notna()
+        frame[side] = frame[side].astype(object).astype(str).map(found).where(known_here, "")
     named = (frame[SOURCE] != "") & (frame[TARGET] != "")
     used = pd.Series([to for to in found.values() if to])
     unclear = [name for name in without if name in ambiguous]

@@ -59,7 +59,8 @@ def finished(frame: pd.DataFrame, *, directed: bool, record: dict[str, Any]) -> 
     if not kept.any():
         msg = f"{record.get('name', 'The reference')} lists no pair of two different genes."
         raise ValueError(msg)
-    columns = [SOURCE, TARGET, WEIGHT, *(name for name in frame.columns if name not in {SOURCE, TARGET, WEIGHT})]
+    first = [name for name in (SOURCE, TARGET, WEIGHT) if name in frame]
+    columns = [*first, *(name for name in frame.columns if name not in first)]
     result: pd.DataFrame = frame.loc[kept, columns].reset_index(drop=True)
     logger.info("%s: %d pairs from %d rows", record.get("name", "reference"), len(result), n_rows)
     result.attrs[RECORD] = record | {"n_rows": n_rows, "n_pairs": len(result)}

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import logging
+import zlib
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
-from scepsis._core._network import DIRECTED
-from scepsis._core._validate import require_between, require_choice
-from scepsis.references._cache import RECORDED, VERIFIED, sha256_of
+from pandas.errors import ParserError
+
+from scepsis._core._network import DIRECTED, MODE, listed_both_ways
+from scepsis._core._validate import require_choice
+from scepsis.references._cache import RECORDED, VERIFIED, sha256_of, words
 from scepsis.references._entries import ENTRIES
 from scepsis.references._frames import finished
 from scepsis.references._layouts import (
@@ -17,15 +23,21 @@ from scepsis.references._layouts import (
     read_proteins,
     read_string,
     read_trrust,
+    require_score,
+    require_some,
 )
 from scepsis.references._sets import pairs_of_sets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import pandas as pd
 
     from scepsis.references._layouts import Layout
+
+logger = logging.getLogger(__name__)
+#: What is said of bytes that are not what a reader takes them for.
+BROKEN = (UnicodeDecodeError, ParserError, OSError, EOFError, BadZipFile, zlib.error)
 
 
 def from_file(
@@ -65,7 +77,7 @@ def from_file(
         For ``gmt``: genes that it may have.
     directed
         For ``edges``: whether the order of a pair means something; None says yes, unless the file has a column
-        ``directed``.
+        ``directed``. Where most pairs are listed in both directions, that is doubted in the log.
     memory_limit
         For ``gmt``: bytes that pairs may take; None is a quarter of the machine.
 
@@ -83,7 +95,7 @@ def from_file(
         There is no such file.
     ValueError
         The layout cannot be told, or the file does not have it: too few columns, proteins without `names`, sets listed
-        twice with different genes.
+        twice with different genes; it is broken, or lists nothing.
     MemoryError
         A file of sets has too many pairs.
 
@@ -105,26 +117,54 @@ def from_file(
         raise FileNotFoundError(msg)
     if layout is not None:
         require_choice(layout, LAYOUTS, argument="layout")
-    require_between(min_score, -1, 1001, argument="min_score")
+    require_score(min_score)
     if names is not None and not Path(names).is_file():
         msg = f"There is no file {names} (`names=`)."
         raise FileNotFoundError(msg)
-    if layout is None:
-        layout = layout_of(path)
-    record = _record(path, layout)
-    if layout == "gmt":
-        return pairs_of_sets(
-            read_gmt(path), record, genes=genes, min_size=min_size, max_size=max_size, memory_limit=memory_limit
-        )
-    if layout == "string":
-        gene = None if names is None else read_proteins(Path(names))
-        return finished(
-            read_string(path, gene, min_score), directed=False, record=record | {"min_score": int(min_score)}
-        )
-    frame = {"trrust": read_trrust, "omnipath": read_omnipath, "edges": read_edges}[layout](path)
+    with _readable(path):
+        if layout is None:
+            layout = layout_of(path)
+        record = _record(path, layout)
+        if layout == "gmt":
+            return pairs_of_sets(
+                read_gmt(path), record, genes=genes, min_size=min_size, max_size=max_size, memory_limit=memory_limit
+            )
+        if layout == "string":
+            gene = None if names is None else _proteins(Path(names))
+            frame = read_string(path, gene, min_score)
+            require_some(frame, min_score, str(path))
+            return finished(frame, directed=False, record=record | {"min_score": int(min_score)})
+        frame = {"trrust": read_trrust, "omnipath": read_omnipath, "edges": read_edges}[layout](path)
     if directed is not None:
         frame = frame.drop(columns=DIRECTED, errors="ignore")
+    elif not {DIRECTED, MODE} & set(frame.columns):
+        _say_both_ways(frame, path)
     return finished(frame, directed=directed is not False, record=record)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Name the file that is no text, or a broken archive."""
+    try:
+        yield
+    except BROKEN as error:
+        msg = f"{path} cannot be read: {words(error)} Is it complete, and its text in UTF-8?"
+        raise ValueError(msg) from error
+
+
+def _proteins(path: Path) -> pd.Series[str]:
+    with _readable(path):
+        return read_proteins(path)
+
+
+def _say_both_ways(frame: pd.DataFrame, path: Path) -> None:
+    """Networks without a direction are often listed in both, and would count twice."""
+    n_both, n_pairs = listed_both_ways(frame)
+    if 2 * n_both > n_pairs:
+        logger.warning(
+            "%s: %d of %d pairs are listed in both directions, and are taken to be directed. If the order of a pair "
+            "means nothing, pass `directed=False`.", path, n_both, n_pairs,
+        )  # fmt: skip
 
 
 def _record(path: Path, layout: Layout) -> dict[str, Any]:

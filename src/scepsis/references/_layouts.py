@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from scepsis._core._edge_frames import SOURCE, TARGET, WEIGHT
-from scepsis._core._network import DIRECTED, MODE
-from scepsis._core._validate import listing
+from scepsis._core._network import DIRECTED, MODE, SIGN_DECISION, guessed_signs
+from scepsis._core._validate import listing, require_between
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,8 @@ _TARGETS = ("target", "gene", "target_gene", "gene2", "target_genesymbol", "to")
 _WEIGHTS = ("weight", "mor", "importance", "score")
 _TRRUST_MODES = ("Activation", "Repression", "Unknown")
 _LINKS = ["protein1", "protein2", "combined_score"]
+#: Spreadsheets put a mark before the first name, which is no part of it.
+_ENCODING = "utf-8-sig"
 #: Rows of a STRING file that are looked at together.
 _CHUNK = 2_000_000
 #: What STRING scores are thousandths of.
@@ -101,10 +103,9 @@ def read_edges(path: Path) -> pd.DataFrame:
         frame[WEIGHT] = 1.0
     if DIRECTED in frame:
         frame[DIRECTED] = _truth(frame[DIRECTED])
-    if MODE not in frame and "sign_decision" in frame:
-        # a sign that nothing speaks for is +1 by default: no known mode of action
-        guessed = frame["sign_decision"].str.contains("default", case=False)
-        frame[MODE] = np.where(guessed, "unknown", np.where(frame[WEIGHT] < 0, "repression", "activation"))
+    if MODE not in frame and SIGN_DECISION in frame:
+        signs = np.where(frame[WEIGHT] < 0, "repression", "activation")
+        frame[MODE] = np.where(guessed_signs(frame[SIGN_DECISION]), "unknown", signs)
     return frame
 
 
@@ -122,9 +123,10 @@ def read_omnipath(path: Path) -> pd.DataFrame:
     up, down = (_truth(frame[name]) for name in needed[2:])
     both = up & down
     if "consensus_stimulation" in frame:
-        up = np.where(both, _truth(frame["consensus_stimulation"]), up)
-        down = np.where(both, ~up, down)
-        both = both & False
+        more = _truth(frame["consensus_stimulation"])
+        less = _truth(frame["consensus_inhibition"]) if "consensus_inhibition" in frame else ~more
+        up, down = np.where(both, more & ~less, up), np.where(both, less & ~more, down)
+        both = both & (more == less)
     mode = np.select([both, up, down], ["unknown", "activation", "repression"], default="unknown")
     result = pd.DataFrame(
         {
@@ -139,6 +141,21 @@ def read_omnipath(path: Path) -> pd.DataFrame:
     if "is_directed" in frame:
         result[DIRECTED] = _truth(frame["is_directed"])
     return result
+
+
+def require_score(min_score: float) -> None:
+    """Raise `ValueError` for what is no score of STRING in thousandths."""
+    if 0 < min_score < 1:
+        msg = f"`min_score` is in thousandths: `min_score={_THOUSAND * min_score:.0f}`, not {min_score!r}."
+        raise ValueError(msg)
+    require_between(min_score, -1, _THOUSAND + 1, argument="min_score")
+
+
+def require_some(frame: pd.DataFrame, min_score: float, what: str) -> None:
+    """Raise `ValueError` where no pair has a score."""
+    if frame.empty:
+        msg = f"{what} has no pair of genes with a combined score of at least {min_score:g} thousandths."
+        raise ValueError(msg)
 
 
 def read_string(path: Path, gene: pd.Series[str] | None, min_score: float) -> pd.DataFrame:
@@ -253,13 +270,13 @@ def _lines(path: Path) -> Iterator[str]:
                 msg = f"{path} holds {len(inside)} files ({listing(inside)}); unpack the one that is meant."
                 raise ValueError(msg)
             with archive.open(inside[0]) as binary:
-                yield from io.TextIOWrapper(binary, encoding="utf-8")
+                yield from io.TextIOWrapper(binary, encoding=_ENCODING)
         return
     if path.suffix == ".gz":
-        with gzip.open(path, "rt", encoding="utf-8") as file:
+        with gzip.open(path, "rt", encoding=_ENCODING) as file:
             yield from file
         return
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding=_ENCODING) as file:
         yield from file
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from scepsis._core._edge_frames import SOURCE, TARGET, WEIGHT
+from scepsis._core._match import same_but_case
 from scepsis._core._memory import require_memory
 from scepsis._core._network import DIRECTED
 from scepsis._core._validate import listing, require_positive
@@ -58,7 +59,9 @@ def pairs_of_sets(
     require_positive(min_size, argument="min_size", minimum=2)
     if max_size is not None:
         require_positive(max_size, argument="max_size", minimum=min_size)
-    members = {str(name): dict.fromkeys(str(gene) for gene in one) for name, one in sets.items()}
+    members = {str(name): dict.fromkeys(str(gene) for gene in one if pd.notna(gene)) for name, one in sets.items()}
+    for one in members.values():
+        one.pop("", None)
     sizes = np.array([len(one) for one in members.values()], dtype=np.int64)
     fits = (sizes >= min_size) & (sizes <= (np.inf if max_size is None else max_size))
     wanted = None if genes is None else {str(gene) for gene in genes}
@@ -67,6 +70,8 @@ def pairs_of_sets(
         for one, fit in zip(members.values(), fits, strict=True)
         if fit
     ]
+    if wanted is not None:
+        _require_same_species(wanted, {gene for one in members.values() for gene in one})
     if not any(len(one) > 1 for one in chosen):
         msg = _nothing(members, fits, wanted)
         raise ValueError(msg)
@@ -104,6 +109,17 @@ def pairs_of_sets(
         | ({} if max_size is None else {"max_size": max_size})
     )
     return frame
+
+
+def _require_same_species(wanted: set[str], there: set[str]) -> None:
+    """Raise `ValueError` where genes would be those of the sets but for their capitals."""
+    if n_same := same_but_case(wanted, there):
+        msg = (
+            f"{len(wanted & there)} of the {len(wanted)} `genes` (such as {listing(sorted(wanted)[:3])}) are in the "
+            f"sets, and {n_same} are but for capitals, as between mouse and human. Pair the genes of the sets, without "
+            "`genes=`, and translate the pairs by `scepsis.references.convert_ids(pairs, orthologs)`."
+        )
+        raise ValueError(msg)
 
 
 def _nothing(members: Mapping[str, Mapping[str, None]], fits: Any, wanted: set[str] | None) -> str:

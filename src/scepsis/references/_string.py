@@ -2,11 +2,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from scepsis._core._validate import require_between
 from scepsis.references._cache import load
 from scepsis.references._entries import entry_of
 from scepsis.references._frames import described, finished
-from scepsis.references._layouts import read_proteins, read_string
+from scepsis.references._layouts import read_proteins, read_string, require_score, require_some
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,8 +68,9 @@ def string(
     Traceback (most recent call last):
     FileNotFoundError: an_empty_folder/9606.protein.info.v12.0.txt.gz is not there, and downloads are switched off ...
     """
-    require_between(min_score, -1, 1001, argument="min_score")
+    require_score(min_score)
     links, proteins = entry_of("string_links", species), entry_of("string_info", species)
     names, _ = load(proteins, read_proteins, cache_dir=cache_dir, offline=offline)
     frame, origin = load(links, lambda path: read_string(path, names, min_score), cache_dir=cache_dir, offline=offline)
+    require_some(frame, min_score, links.filename)
     return finished(frame, directed=False, record=described(links, origin, min_score=int(min_score)))

@@ -74,6 +74,16 @@ class Scored:
         """The same, of which only some units count."""
         return replace(self, used=self.used & units)
 
+    def is_same(self, other: Scored, *scores: int) -> bool:
+        """Whether some scores rank the same candidates alike for every unit that counts in both (and one does)."""
+        used = self.used & other.used
+        return bool(used.any()) and all(
+            np.array_equal(one[used], another[used])
+            for one, another in [
+                (self.valid, other.valid), *((self.influence[score], other.influence[score]) for score in scores),
+            ]
+        )  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Term:

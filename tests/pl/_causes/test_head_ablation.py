@@ -43,10 +43,24 @@ def test_rows_markers_and_what_is_grey() -> None:
     assert markers["x"].get_xydata().tolist() == [[0.0, 2.0]]
     texts = [text.get_text() for text in ax.texts]
     assert "cannot reach this readout" in texts
-    assert "1 conditions do not exist in this model" in texts
+    assert "1 condition does not exist in this model" in texts
     assert {"0.001", "0.60", "0.080", "0.004"} <= set(texts)
     (dots,) = (item for item in ax.collections if len(item.get_offsets()) == 3)
     np.testing.assert_allclose(dots.get_offsets()[:, 0], [-0.004, 0.001, 0.002])
+
+
+@pytest.mark.parametrize("kind", ["heads", "uniform", "mean", "layer", "mlp", "given"])
+def test_every_kind_that_is_drawn_is_in_the_legend(kind: str) -> None:
+    adata = _ablated()
+    adata.uns["head_ablation"]["results"]["kind"] = kind
+    ax = sps.pl.head_ablation(adata)
+    drawn = {line.get_marker() for line in ax.lines if line.get_marker() not in {"None", "", "x"}}
+    shown = {
+        handle.get_marker()
+        for handle, text in zip(ax.get_legend().legend_handles, ax.get_legend().get_texts(), strict=True)
+        if text.get_text() not in {"no evidence", "random sets of heads"}
+    }
+    assert drawn == shown
 
 
 def test_other_readout_and_none() -> None:

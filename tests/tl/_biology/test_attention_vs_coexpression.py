@@ -97,6 +97,17 @@ def test_what_would_have_been_found(make_layers: Callable[..., Any]) -> None:
     assert not few["detected"].any(), "ten permutations give no p below 0.05"
 
 
+@pytest.mark.parametrize("universe", ["unordered", "all_pairs"])
+def test_gene_sets_of_a_frame_are_those_of_a_mapping(make_layers: Callable[..., Any], universe: str) -> None:
+    adata, references = make_layers()
+    sets = references["complexes"]
+    frame = pd.DataFrame([(name, gene) for name, own in sets.items() for gene in own], columns=["source", "target"])
+    rows = run(adata, {"mapping": sets, "frame": frame}, universe=universe)["summary"].set_index("against")
+    pd.testing.assert_series_equal(
+        rows.loc["mapping", ["n_pos", "rho", "auroc"]], rows.loc["frame", ["n_pos", "rho", "auroc"]], check_names=False
+    )
+
+
 def test_degenerate_edges_have_a_status_and_wrong_input_is_told(
     make_layers: Callable[..., Any], untouched: Callable[..., Any], roundtrips: Callable[..., Any]
 ) -> None:
@@ -120,6 +131,7 @@ def test_degenerate_edges_have_a_status_and_wrong_input_is_told(
         ({"versus": "pearson"}, KeyError, "pearson"),
         ({"n_null": 1}, ValueError, "n_null"),
         ({"references": {"spearman": references["regulation"]}}, ValueError, "another predictor has too"),
+        ({"edges": "spearman"}, ValueError, "nothing but 'spearman', which edges are compared with"),
     ):
         with untouched(adata), pytest.raises(error, match=words):
             run(adata, **more)

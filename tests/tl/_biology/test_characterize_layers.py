@@ -251,6 +251,7 @@ def test_wrong_input_is_told_before_any_work(make_layers: Callable[..., Any], un
         ({"net": network}, {"edges": ["nowhere_L0"]}, KeyError, "nowhere_L0"),
         ({"net": network}, {"edges": {"a_L0": LAYERS[0], "a_L00": LAYERS[1]}}, ValueError, "more than once"),
         ({"net": network}, {"versus": "pearson"}, KeyError, "pearson"),
+        ({"net": network}, {"edges": "spearman"}, ValueError, "nothing but 'spearman', which layers are compared with"),
         ({"net": network}, {"universe": "unordered"}, ValueError, "universe"),
         ({"net": network}, {"top": 0}, ValueError, "top"),
         ({"net": network}, {"edges": {"mean": "attention_L0"}}, ValueError, "'mean', which another predictor has"),

@@ -177,7 +177,13 @@ def test_claims_follow_from_verdicts() -> None:
     assert holds(False, None) == [False, False]
     table["modality"] = "unknown"
     assert holds(True, True) == [True, None]
-    table["modality"] = "CRISPRi"
+    for alike in (
+        ["CRISPRi", "CRISPRi"], ["CRISPRi", "crispr-I "], ["interference", "CRISPRi"],
+        ["CRISPR interference", "CRISPRi"], ["CRISPRi", "Unknown"], ["CRISPRi", " "],
+    ):  # fmt: skip
+        table["modality"] = alike
+        assert holds(True, True) == [True, None], alike
+    table["modality"], table["modality_source"] = ["CRISPRi", "CRISPRa"], ["x", " "]
     assert holds(True, True) == [True, None]
 
 
@@ -290,6 +296,7 @@ def test_other_bad_input_leaves_everything_as_it_was(
         ({"edges": "attention"}, KeyError, "attention"),  # only the last context lacks it
         ({"edges": "spearman", "modality": {"D": "CRISPRi"}}, ValueError, "'D'"),
         ({"edges": "spearman", "modality_source": {"D": "doi"}}, ValueError, "'D'"),
+        ({"edges": "spearman", "modality": {"A": np.nan}}, TypeError, r"modality\['A'\]` must be a string"),
         ({"edges": "spearman", "min_powered": 1}, ValueError, "min_powered"),
         ({"edges": "spearman", "key_added": "a/b"}, ValueError, "key_added"),
         ({"edges": "spearman", "control": {"A": "x"}}, ValueError, "control"),

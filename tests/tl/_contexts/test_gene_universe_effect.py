@@ -126,6 +126,12 @@ def test_edges_made_anew_are_those_of_cells_without_the_other_genes(screen: ad.A
     assert sizes[0] == sizes[1]
     assert "edge_cells" in screen.obs
     assert set(screen.varp) == {"attention", "attention_L0", "attention_L2", "attention_n_cells", "spearman"}
+    # what is not made anew has nothing to shift on the same candidates
+    sps.tl.baseline_edges(screen, method="gene_product", key_added="product")
+    shifts = _run(screen, small_model, reextract=True, **more | {"edges": ["attention_L2", "product", "spearman"]})
+    shifts = shifts["shifts"].set_index(["edges", "shift_of"])
+    assert shifts.loc[("product", "extraction"), "status"] == "structurally_null"
+    assert (shifts["status"] == "structurally_null").sum() == 1
 
 
 def test_too_few_natural_perturbations_have_no_p(forced: ad.AnnData) -> None:
@@ -139,6 +145,17 @@ def test_too_few_natural_perturbations_have_no_p(forced: ad.AnnData) -> None:
     assert np.isnan([row["p_value"], row["ci_low"]]).all()
     assert np.isfinite(row["shift"])
     assert "3 natural perturbations" in sps.get.tests(forced, analysis="A19")["reason"].iloc[0]
+
+
+def test_what_cannot_shift_is_no_evidence_that_it_does_not(forced: ad.AnnData) -> None:
+    result = _run(forced, by="height", n_top_genes=200)
+    assert result["universe"].set_index("what").loc["forced genes", "n"] == 0
+    shift = result["shifts"].iloc[0]
+    assert (shift["status"], shift["equivalence"], shift["shift"]) == ("structurally_null", "", 0)
+    assert shift[["p_value", "ci_low", "ci_high", "boot_low", "cohen_d", "minimum_detectable"]].isna().all()
+    row = sps.get.tests(forced, analysis="A19").iloc[0]
+    assert (row["status"], row["equivalence"]) == ("structurally_null", "")
+    assert "0 by construction" in row["reason"]
 
 
 def test_perturbed_cells_are_told(forced: ad.AnnData, store_edges: Callable[..., None]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scepsis._core._keys import HEAD_ABLATION
-from scepsis._core._numbers import decimal, p_value
+from scepsis._core._numbers import decimal, p_value, plural
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_result
 from scepsis._core._validate import listing
@@ -23,9 +23,10 @@ MAKER = "scepsis.tl.ablate_heads(adata, model)"
 LOOKS = {
     "heads": Look(KINDS["edges"].colour, "o", "heads taken out"),
     "uniform": Look(KINDS["scale"].colour, "s", "heads made uniform"),
+    "mean": Look("#CC79A7", "P", "heads set to their mean"),
     "layer": Look(KINDS["signed"].colour, "^", "all heads of a layer"),
     "mlp": Look(KINDS["baseline"].colour, "D", "MLPs taken out"),
-    "given": Look("#CC79A7", "P", "other"),
+    "given": Look(KINDS["control"].colour, "v", "other"),
 }
 
 
@@ -143,7 +144,7 @@ def _dress(ax: Axes, drawn: pd.DataFrame, readout: str, *, n_left_out: int) -> N
     for place, text in ((1.02, "p"), (1.16, "moved")):
         ax.text(place, -0.85, text, transform=where, va="center", fontsize=SMALL, color=INK, fontweight="bold")
     if n_left_out:
-        text = f"{n_left_out} conditions do not exist in this model"
+        text = f"{plural(n_left_out, 'condition')} {'does' if n_left_out == 1 else 'do'} not exist in this model"
         ax.text(0.015, -0.85, text, transform=where, va="center", fontsize=SMALL, color="#5A5A5A")
     bare(ax)
     kinds = [kind for kind in LOOKS if kind in set(drawn["kind"])]

@@ -5,11 +5,9 @@ from __future__ import annotations
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
-from scepsis._core._numbers import decimal, interval
-from scepsis._core._registry import run_words
+from scepsis._core._evidence import reliability
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame
 from scepsis._core._validate import require_choice
@@ -28,8 +26,6 @@ LOOKS = {
 }
 #: Left ends of the columns, as shares of the width, and characters that fit into them at the width drawn.
 COLUMNS = {"criterion": (0.045, 31), "because": (0.27, 78), "reliability": (0.77, 34)}
-#: Conditions on other metrics than AUROC, whose detectable differences are on scales of their own.
-OTHER_METRICS = ("AUPRC", "recall")
 WIDTH = 11.0
 #: Height of a line of text, and lines between two criteria.
 LINE = 0.165
@@ -114,7 +110,7 @@ def _row(row: pd.Series[bool], evidence: pd.DataFrame) -> tuple[str, dict[str, l
     cells = {
         "criterion": title,
         "because": f"{reason}{_beside(row)}",
-        "reliability": _reliability(evidence[evidence["criterion"] == name]),
+        "reliability": reliability(evidence[evidence["criterion"] == name]),
     }
     return state, {column: wrap(text, COLUMNS[column][1]) or [""] for column, text in cells.items()}
 
@@ -127,22 +123,6 @@ def _beside(row: pd.Series[bool]) -> str:
     if not pd.isna(row["material"]):
         said += f" [gain {'of' if row['material'] else 'not of'} a size that matters]"
     return said
-
-
-def _reliability(evidence: pd.DataFrame) -> str:
-    """How often the tests were run, and what they would have found."""
-    ran = evidence[evidence["test_id"] != ""]
-    if ran.empty:
-        return ""
-    often = run_words(ran[["n_runs", "n_distinct_params"]].max())
-    of_auroc = ~ran["condition"].str.startswith(OTHER_METRICS)
-    found = ran.loc[of_auroc, "minimum_detectable"].to_numpy(dtype=float)
-    found = found[np.isfinite(found)]
-    if not len(found):
-        return often
-    low, high = found.min(), found.max()
-    smallest = decimal(low) if decimal(low) == decimal(high) else interval(low, high)
-    return f"{often}; detectable: {smallest}"
 
 
 def _draw(ax: Axes, rows: list[tuple[str, dict[str, list[str]]]], heights: list[int], total: float) -> None:

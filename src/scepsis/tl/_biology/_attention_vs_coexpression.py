@@ -109,8 +109,8 @@ def attention_vs_coexpression(
     KeyError
         Edges, gene features, a column of a reference, or `gene_symbols` do not exist.
     ValueError
-        A reference is of another namespace; edges and features are from
-        different cells; a parameter is out of range.
+        A reference is of another namespace; edges and features are from different cells; `edges` are nothing but
+        `versus`; a parameter is out of range.
     TypeError
         `edges` or `references` are of a wrong type.
 
@@ -150,13 +150,15 @@ def attention_vs_coexpression(
     require_positive(n_null, argument="n_null", minimum=2)
     require_positive(min_units, argument="min_units", minimum=2)
     seed = resolve_seed(rng)
-    kinds = None if references is None or universe == "all_pairs" else dict.fromkeys(_frames(references), "undirected")
     found = read_references(
-        target, references, edges, versus=versus, kinds=kinds, universe="all_pairs", gene_symbols=gene_symbols,
-        allow_different_cells=allow_different_cells, allow_none=True,
+        target, references, edges, versus=versus, universe="all_pairs", ordered=universe == "all_pairs",
+        gene_symbols=gene_symbols, allow_different_cells=allow_different_cells, allow_none=True,
     )  # fmt: skip
     others = against(found, versus, dyadic=universe == "unordered")
     asked = [one for one in found.sets if one.name != versus]
+    if not asked:
+        msg = f"`edges` are nothing but {versus!r}, which edges are compared with. Name others."
+        raise ValueError(msg)
     compared: list[Against] = []
     seen: list[dict[str, Any]] = []
     with progress_bar(total=len(asked) * len(others), desc="comparisons", unit="pair", show=show_progress_bar) as bar:
@@ -188,13 +190,6 @@ def attention_vs_coexpression(
     )  # fmt: skip
     write(target, uns={key_added: result} | updated_tests(target, _rows(summary, versus), evidence))
     return data if copy else None
-
-
-def _frames(references: Any) -> list[str]:
-    """Names of references that are frames of pairs or of gene sets; what is no mapping is refused by its reader."""
-    if not hasattr(references, "items"):
-        return []
-    return [name for name, one in references.items() if isinstance(one, pd.DataFrame)]
 
 
 def _unregistered(versus: str) -> set[str]:

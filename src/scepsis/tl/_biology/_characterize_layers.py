@@ -157,7 +157,7 @@ def characterize_layers(  # noqa: PLR0913 - several questions of the same rankin
         Edges, gene features, a column of a reference, or `gene_symbols` do not exist; ``attention`` has no layers.
     ValueError
         A reference is of another namespace; edges and features are from
-        different cells; two sets are the same layer; a parameter is out of range.
+        different cells; two sets are the same layer, or all are `versus`; a parameter is out of range.
     TypeError
         `edges` or `references` are of a wrong type.
 

@@ -43,6 +43,9 @@ def line_up(adata: AnnData, found: References, versus: str) -> list[Predictor]:
         curve, layer = _place(adata, one)
         kind: Kind = "control" if curve.endswith(f"_{RANDOMIZED}") else "edges"
         predictors.append(Predictor(one.name, kind, curve, layer, position))
+    if not any(one.is_edges for one in predictors):
+        msg = f"`edges` are nothing but {versus!r}, which layers are compared with. Name the keys of layers."
+        raise ValueError(msg)
     places = [(one.curve, one.layer) for one in predictors]
     repeated = [place for place in dict.fromkeys(places) if places.count(place) > 1]
     if repeated:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,11 @@ QUANTITY = ["edges", "analysis", "name", "reference", "effects"]
 #: Key of the audit's table of single layers.
 LAYERS = "perturbation_auroc_layers"
 UNKNOWN = "unknown"
+#: What else modalities are called, in small letters and digits.
+_SPELLINGS = {
+    "interference": "crispri", "crisprinterference": "crispri", "activation": "crispra", "crispractivation": "crispra",
+    "ko": "knockout", "crisprko": "knockout", "crisprknockout": "knockout",
+}  # fmt: skip
 UNDERPOWERED = "underpowered"
 TOO_FEW = "too_few_units"
 #: Perturbations (or regulators) below which a context can claim no equivalence.
@@ -51,8 +57,14 @@ class Modality:
     source: str = ""
 
     @property
+    def kind(self) -> str:
+        """The modality, however it is written; "" where it is not said."""
+        plain = re.sub(r"[^a-z0-9]", "", self.name.casefold())
+        return "" if plain in {UNKNOWN, "na", "nan", "none"} else _SPELLINGS.get(plain, plain)
+
+    @property
     def verified(self) -> bool:
-        return self.name != UNKNOWN and bool(self.source)
+        return bool(self.kind) and bool(self.source.strip())
 
 
 def estimates(contexts: Mapping[str, AnnData], edges: Sequence[str], min_powered: int) -> pd.DataFrame:
@@ -241,21 +253,24 @@ def _everywhere(passed: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
 
 def _in_two_modalities(passed: Mapping[str, Any], declared: Mapping[str, Modality]) -> dict[str, Any]:
     unverified = [name for name, one in declared.items() if not one.verified]
-    verified = {one.name for one in declared.values() if one.verified}
+    verified = {one.kind: one.name for one in declared.values() if one.verified}
     if len(verified) < 2:
         why = f"the modality of {listing(unverified)} is unknown or without a source" if unverified else "all are alike"
         return {"holds": None, "reason": f"blocked: two modalities with a source are needed, and {why}"}
     by_modality: dict[str, list[Any]] = {}
     for name, one in declared.items():
         if one.verified:
-            by_modality.setdefault(one.name, []).append(passed.get(name))
+            by_modality.setdefault(verified[one.kind], []).append(passed.get(name))
     positive = [name for name, found in by_modality.items() if any(value is True for value in found)]
     if len(positive) >= 2:
         return {"holds": True, "reason": f"the verdict is positive in {listing(positive)}"}
     undecided = [name for name, found in by_modality.items() if any(value is None or pd.isna(value) for value in found)]
     if len(set(positive) | set(undecided)) >= 2:
         return {"holds": None, "reason": f"the verdict is open in {listing(undecided)}"}
-    return {"holds": False, "reason": f"the verdict is positive in {listing(positive)} of {listing(sorted(verified))}"}
+    return {
+        "holds": False,
+        "reason": f"the verdict is positive in {listing(positive)} of {listing(sorted(verified.values()))}",
+    }
 
 
 def rows_of(table: pd.DataFrame, reference: str) -> list[Row]:

@@ -236,6 +236,11 @@ def _declared(
     given, sources = dict(modality or {}), dict(source or {})
     require_contexts(given, names, argument="modality")
     require_contexts(sources, names, argument="modality_source")
+    for argument, said in (("modality", given), ("modality_source", sources)):
+        wrong = [name for name, one in said.items() if not isinstance(one, str)]
+        if wrong:
+            msg = f"`{argument}[{wrong[0]!r}]` must be a string, not {said[wrong[0]]!r}; leave out what is not known."
+            raise TypeError(msg)
     return {name: tables.Modality(given.get(name, tables.UNKNOWN), sources.get(name, "")) for name in names}
 
 

@@ -122,7 +122,8 @@ def gene_universe_effect(  # noqa: PLR0913 - an extraction, a choice of genes an
         One row for each set of edges and shift: ``candidates`` (restricted less forced, the same perturbations),
         ``extraction`` (reextracted less restricted: the common candidates, so that edges alone differ), ``both``:
         ``shift`` of the difference, ``shift_edges`` and ``shift_versus`` (of the AUROCs), intervals, ``p_value``,
-        ``cohen_d``, ``equivalence`` within ``margin``, ``minimum_detectable``, ``n_units, status``.
+        ``cohen_d``, ``equivalence`` within ``margin``, ``minimum_detectable``, ``n_units, status``
+        (``structurally_null``: 0 by construction, because no candidate is forced, or no edges were made anew).
     ``["universe"]``
         ``what, n``: genes of the panel, of the natural universe, in both; perturbations that count, and of these
         natural ones.

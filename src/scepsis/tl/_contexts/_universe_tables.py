@@ -11,6 +11,7 @@ import pandas as pd
 from scepsis._core._registry import Row
 from scepsis._core._rng import child
 from scepsis._core._screen_pairs import oriented
+from scepsis.stats._contrasts import Contrast
 from scepsis.stats._protocols import Scored, Term, total
 
 if TYPE_CHECKING:
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
     from scepsis._core._edge_sets import EdgeSet
     from scepsis._core._screen import Screen
     from scepsis._core._types import BoolArray, Direction, FloatArray, IntArray
-    from scepsis.stats._contrasts import Contrast
 
 #: Ways to score: perturbations, candidates, edges.
 FORCED, SAME, RESTRICTED, REEXTRACTED = "forced", "forced_natural", "restricted", "reextracted"
 #: Name of a shift, and from which protocol to which.
 SHIFTS = (("candidates", SAME, RESTRICTED), ("extraction", RESTRICTED, REEXTRACTED), ("both", SAME, REEXTRACTED))
+
+
+#: Status of a shift that is 0 by construction.
+NOTHING_CHANGES = "structurally_null"
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,9 @@ class Result:
                 edges = [Term(one, index), Term(other, index, -1)]
                 versus = [Term(one, self.reference), Term(other, self.reference, -1)]
                 found = self._total([*edges, *(replace(term, sign=-term.sign) for term in versus)], shift, name)
+                status = self._status(found, index, self.reference)
+                if one.is_same(other, index, self.reference):
+                    status, found = NOTHING_CHANGES, Contrast(found.difference, found.n_units)
                 rows.append(
                     {"edges": name, "versus": self.study.versus, "shift_of": shift, "before": before, "after": after}
                     | _numbers(found, "shift")
@@ -151,7 +158,7 @@ class Result:
                        for what, terms in (("edges", edges), ("versus", versus))}
                     | {"statistic": found.statistic, "equivalence": found.equivalence, "margin": self.margin}
                     | {"minimum_detectable": found.minimum_detectable, "n_units": found.n_units}
-                    | {"status": self._status(found, index, self.reference)}
+                    | {"status": status}
                     | self._sizes(one, other)
                 )  # fmt: skip
         return pd.DataFrame(rows)
@@ -175,7 +182,10 @@ def _numbers(found: Contrast, name: str) -> dict[str, float]:
 def row_of(shift: pd.Series[Any]) -> Row:
     """The test of one shift."""
     what = str(shift["shift_of"])
-    few = shift["status"] == "too_few_units"
+    reasons = {
+        "too_few_units": f"{shift['n_units']} natural perturbations count under both",
+        NOTHING_CHANGES: "0 by construction: neither candidates nor edges are others",
+    }
     return Row(
         analysis="A19",
         name=f"shift/{what}",
@@ -200,5 +210,5 @@ def row_of(shift: pd.Series[Any]) -> Row:
         minimum_detectable=float(shift["minimum_detectable"]),
         is_primary=what == "candidates",
         status=str(shift["status"]),
-        reason=f"{shift['n_units']} natural perturbations count under both" if few else "",
+        reason=reasons.get(str(shift["status"]), ""),
     )
