@@ -73,7 +73,8 @@ class SequentialTest:
         """
         Give a p-value that is exactly uniform under the null, with `u` uniform between 0 and 1.
 
-        It lies between the p-value and the next smaller one that could have been.
+        It lies between the p-value and the next smaller one that could have been. That is so where no two values are
+        equal; draws that equal the observed value count as larger, and make it larger.
         """
         if np.isnan(self.observed) or not self.draws:
             return np.nan

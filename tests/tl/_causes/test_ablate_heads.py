@@ -131,6 +131,42 @@ def test_a_readout_below_everything_runs_and_is_said(ready: ad.AnnData, planted_
     assert ready.uns["head_ablation"]["null"].empty
 
 
+def test_heads_chosen_by_responders_are_not_tested_on_them(ranked_below: ad.AnnData, planted_model: Any) -> None:
+    adata = ranked_below.copy()
+    for name, role in (("top_1", "confirmatory"), ("perturbation_1", "descriptive"), ("composite_1", "descriptive")):
+        sps.tl.ablate_heads(adata, planted_model, conditions=[name], n_random=2, **QUIET)
+        rows = adata.uns["tests"].set_index("name")
+        for test in ("", "/vs_random"):
+            assert rows.loc[f"{name}/attention_L11{test}", "role"] == role
+
+
+def test_too_few_perturbations_have_an_estimate_and_no_test(ready: ad.AnnData, planted_model: Any) -> None:
+    given = {"one": Intervention.zero_heads([PLANTED])}
+    sps.tl.ablate_heads(ready, planted_model, conditions=given, n_random=1, min_units=17, **QUIET)
+    row = results(ready).loc[("one", "attention_L11")]
+    assert row["status"] == "too_few_units"
+    assert row["difference"] < -0.3
+    assert np.isnan(row[["p_value", "ci_low", "p_random"]].astype(float)).all()
+    entered = ready.uns["tests"].set_index("name").loc["one/attention_L11"]
+    assert entered["status"] == "too_few_units"
+    assert entered["effect_size"] == row["difference"]
+    assert entered["n_units"] == 16
+    assert np.isnan(entered[["p_raw", "ci_low"]].astype(float)).all()
+
+
+def test_what_does_nothing_is_not_applied_and_tested_nowhere(ready: ad.AnnData, planted_model: Any) -> None:
+    """MLPs of this model write nothing, so that taking one out takes nothing out."""
+    sps.tl.ablate_heads(ready, planted_model, conditions=["mlp_3"], n_random=1, **QUIET)
+    row = results(ready).loc[("mlp_3", "attention_L11")]
+    assert (row["reachable"], row["status"], row["hidden_max"], row["difference"]) == ("yes", "not_applied", 0, 0)
+    assert np.isnan(row[["p_value", "minimum_detectable"]].astype(float)).all()
+    assert row["equivalence"] == ""
+    assert not row["is_evidence"]
+    entered = ready.uns["tests"].set_index("name")
+    assert (entered.loc[["mlp_3/attention_L11", "fidelity/mlp_3"], "status"] == "not_applied").all()
+    assert np.isnan(entered.loc["mlp_3/attention_L11", "p_raw"])
+
+
 def test_fidelity_tells_what_was_moved(ready: ad.AnnData, planted_model: Any) -> None:
     given = {"planted": Intervention.zero_heads([PLANTED]), "noise": Intervention.zero_heads([(2, 3)])}
     sps.tl.ablate_heads(ready, planted_model, conditions=given, n_random=1, **QUIET)
@@ -147,6 +183,20 @@ def test_fidelity_tells_what_was_moved(ready: ad.AnnData, planted_model: Any) ->
     rows = ready.uns["tests"].set_index("name")
     assert rows.loc["fidelity/planted", "effect_size"] == pytest.approx(frame["distance"].max())
     assert rows.loc["fidelity/planted", "role"] == "descriptive"
+
+
+def test_what_is_judged_is_the_readout_that_random_sets_were_run_at(ready: ad.AnnData, planted_model: Any) -> None:
+    """Asked for after one that the heads cannot reach."""
+    given = {"top_1": Intervention.zero_heads([PLANTED]), "mlp_10": "mlp_10"}
+    sps.tl.ablate_heads(ready, planted_model, conditions=given, readouts=[3, "last"], n_random=2, **QUIET)
+    rows = ready.uns["tests"].set_index("name")
+    assert "top_1/attention_L3/vs_random" not in rows.index
+    assert (
+        rows.loc["fidelity/top_1", "statistic"] == results(ready).loc[("top_1", "attention_L11"), "hidden_at_readout"]
+    )
+    assert rows.loc["fidelity/top_1", "statistic"] > 0.02
+    marked = rows.index[rows["is_primary"] & rows["analysis"].isin(["A12", "A14"])]
+    assert marked.tolist() == ["top_1/attention_L11"]
 
 
 def test_conditions_of_the_paper(ranked_below: ad.AnnData, planted_model: Any, roundtrips: Any) -> None:
@@ -335,7 +385,19 @@ def test_bad_input(ready: ad.AnnData, planted_model: Any, untouched: Any) -> Non
     fails(ValueError, "A name is 'top_5'", conditions=["best_5"])
     fails(TypeError, "not to int", conditions={"x": 3})
     fails(ValueError, "`conditions` is empty", conditions=[])
+    fails(ValueError, "non-empty string without '/'", conditions={"a/b": Intervention.zero_heads([(0, 0)])})
+    fails(ValueError, "non-empty string without '/'", conditions={"": "top_5"})
+    fails(ValueError, "non-empty string without '/'", conditions={3: "top_5"})
+    fails(TypeError, "`conditions` takes names", conditions=Intervention.zero_heads([(0, 0)]))
+    fails(TypeError, "`conditions` takes names", conditions=[Intervention.zero_heads([(0, 0)])])
+    fails(TypeError, "`conditions` takes names", conditions=None)
+    fails(ValueError, "A name is 'top_5'", conditions=["top_0"])
+    fails(ValueError, "A name is 'top_5'", conditions=["top_05"])
+    fails(ValueError, "last layer is below its first", conditions=["mlp_3-1"])
+    fails(ValueError, "`batch_size` must be at least 1", conditions=["top_5"], batch_size=0)
+    fails(TypeError, "`n_cells` takes whole numbers", conditions=["top_5"], n_cells=2.5)
     fails(ValueError, "`readouts` takes", conditions=["top_5"], readouts=[12])
+    fails(ValueError, "`readouts` takes", conditions=["top_5"], readouts=np.int64(12))
     fails(ValueError, "needs a layer", conditions=["top_5"], readouts="frozen")
     fails(ValueError, "`layer` asks for 12", conditions=["top_5"], layer=12)
     fails(ValueError, "more than the 40 cells", conditions=["top_5"], n_cells=41)
@@ -348,6 +410,8 @@ def test_bad_input(ready: ad.AnnData, planted_model: Any, untouched: Any) -> Non
         fails(ValueError, "training mode", conditions=["top_5"])
     finally:
         planted_model.network.eval()
+    with planted_model.intervene(Intervention.zero_heads([(0, 0)])):
+        fails(ValueError, "outside of `with model.intervene", conditions=["top_5"])
     ready.uns["head_ranking"]["params"]["model_fingerprint"] = "other"
     fails(ValueError, "not those of", conditions=["top_5"])
 

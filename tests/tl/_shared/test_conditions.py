@@ -1,8 +1,14 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
+from typing import Any
 
-from scepsis.tl._shared._conditions import HEADS, LAYERS, paper_names
+import numpy as np
+import pandas as pd
+
+from scepsis.models import Intervention
+from scepsis.tl._shared._conditions import HEADS, LAYERS, paper_names, resolve_conditions
 
 
 def test_names_of_the_paper_at_its_own_model() -> None:
@@ -25,6 +31,30 @@ def test_small_models_get_small_doses_and_reasons() -> None:
     assert "top_1" not in paper_names(60, 5)
     assert found.keys() >= {"top_50"}
     assert paper_names(1, 0)["layer_readout-1"]
+
+
+def test_what_a_condition_is_does_not_hang_on_its_name() -> None:
+    """Heads that were chosen by the responders are, whatever the caller calls them; and an MLP is no dose of heads."""
+    heads = pd.DataFrame({"layer": np.repeat([0, 1], 4), "head": [0, 1, 2, 3] * 2})
+    for name in ("reference", "perturbation", "composite"):
+        heads[f"rank_{name}"] = range(1, 9)
+    model: Any = SimpleNamespace(
+        name="m", family="f", n_layers=2, n_heads=4, seams=lambda _: SimpleNamespace(mlp=object())
+    )
+    given = {
+        "mine": "composite_2",
+        "theirs": "top_2",
+        "flat": Intervention.uniform_heads([(0, 1)]),
+        "blind": Intervention.zero_mlps([1]),
+        "both": Intervention.zero_heads([(0, 1)]) | Intervention.zero_mlps([1]),
+        "block": Intervention.zero_attention([0]),
+        "heads": Intervention.zero_heads([(0, 1)]),
+    }
+    made = {one.name: one for one in resolve_conditions(given, model, heads, 1, 0, dict)}
+    assert {name for name, one in made.items() if one.ranked_on_labels} == {"mine"}
+    assert {name: one.analysis for name, one in made.items()} == {
+        "mine": "A13", "theirs": "A13", "flat": "A14", "blind": "A14", "both": "A14", "block": "A13", "heads": "A13"
+    }  # fmt: skip
 
 
 def test_sets_of_heads_have_a_way_of_being_changed() -> None:

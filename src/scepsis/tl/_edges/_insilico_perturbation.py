@@ -11,18 +11,19 @@ from scepsis._core._hashing import hash_strings
 from scepsis._core._keys import EdgeKeys
 from scepsis._core._match import tokens_for
 from scepsis._core._memory import require_memory
-from scepsis._core._model_runs import cell_blocks, model_record, require_tokens, warn_of_few_genes
+from scepsis._core._model_runs import cell_blocks, model_record, require_model, require_tokens, warn_of_few_genes
 from scepsis._core._progress import progress_bar
 from scepsis._core._resolve import Choice, choose_cells, choose_genes, resolve
 from scepsis._core._rng import child, resolve_seed
 from scepsis._core._store import record, write
-from scepsis._core._validate import require_between, require_choice, require_key, require_positive
+from scepsis._core._validate import listing, require_between, require_choice, require_key, require_positive
 from scepsis._core._values import counts
 from scepsis.tl._shared._run import owned_panel, source_positions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from anndata import AnnData
 
     from scepsis._core._match import Match
@@ -131,7 +132,8 @@ def insilico_perturbation(
     ``var["<key_added>_position"]``
         float32, mean 0-based rank of the gene's token over the cells that have it.
     ``uns[key_added]``
-        ``params`` and ``edges_keys``.
+        ``params``, ``edges_keys``, and ``sources``: ``gene, n_cells`` (cells in which it was changed) and ``status``,
+        ``not_applied`` for one that could be changed in none and has no edges.
     ``obs["<key_added>_cells"]``, ``var["<key_added>_genes"]``
         bool, only for a sample of cells and for masks given as arrays.
 
@@ -162,6 +164,7 @@ def insilico_perturbation(
     """
     data = adata.copy() if copy else adata
     target = resolve(data, mod)
+    require_model(model)
     require_choice(kind, get_args(Kind), argument="kind")
     require_choice(readout, get_args(Readout), argument="readout")
     require_between(mask_share, 0, 1, argument="mask_share")
@@ -299,6 +302,18 @@ def _spread(values: FloatArray | IntArray, rows: Sequence[int], n: int, fill: fl
     return result
 
 
+def _sources(adata: AnnData, sums: InsilicoSums, panel: IntArray, rows: Sequence[int]) -> pd.DataFrame:
+    """In how many cells each source was changed."""
+    import pandas as pd
+
+    names = adata.var_names[panel[list(rows)]].to_numpy(dtype=object)
+    absent = sums.n_changed == 0
+    if absent.any():
+        logger.warning("no cell could be run with and without %s: they have no edges", listing(names[absent]))
+    status = np.where(absent, "not_applied", "ok").astype(object)
+    return pd.DataFrame({"gene": names, "n_cells": sums.n_changed, "status": status})
+
+
 def _write(
     adata: AnnData,
     keys: EdgeKeys,
@@ -321,5 +336,5 @@ def _write(
             keys.key: pack(_spread(sums.means(), rows, len(panel), np.nan), panel, adata.n_vars),
             keys.n_cells: pack(_spread(sums.n_cells, rows, len(panel), 0), panel, adata.n_vars),
         },
-        uns={keys.key: {"params": params, "edges_keys": [keys.key]}},
+        uns={keys.key: {"params": params, "edges_keys": [keys.key], "sources": _sources(adata, sums, panel, rows)}},
     )
