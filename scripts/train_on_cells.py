@@ -47,7 +47,7 @@ RECIPES = {
     ("geneformer", "papalexi"): Recipe(n_dithered=20, n_passes=100, max_positions=2048),
     ("geneformer", "scmixology"): Recipe(n_layers=3, n_dithered=10, n_passes=30, max_positions=2048, longest=256),
     ("scgpt", "papalexi"): Recipe(n_layers=3, feed_forward=64, n_dithered=20, n_passes=20),
-    ("scgpt", "scmixology"): Recipe(n_layers=3, feed_forward=64, n_dithered=10, n_passes=30, longest=256),
+    ("scgpt", "scmixology"): Recipe(n_layers=3, feed_forward=64, n_dithered=10, n_passes=70, longest=128),
 }
 #: Logit of a gene that the compact model never saw.
 NEVER = -20.0
