@@ -102,7 +102,7 @@ def _along(
     other: NDArray[np.float64],
     names: NDArray[np.uint32],
 ) -> NDArray[np.float64]:
-    """Correlation under each permutation (rows of `names`), over pairs in one order; those of a gene stay in the cache."""
+    """Correlation under each permutation (rows of `names`), gene by gene, so that what is read stays in the cache."""
     totals = np.zeros(len(names))
     for gene in range(len(starts) - 1):
         for draw in range(len(names)):
