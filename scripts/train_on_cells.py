@@ -1,7 +1,7 @@
 """
 Train a small checkpoint on real cells, in the layout of a published Geneformer (first generation) or scGPT.
 
-    python scripts/train_on_cells.py OUT --data DIR      # DIR defaults to SCEPSIS_DATA; about four CPU-minutes
+    python scripts/train_on_cells.py OUT --data DIR      # DIR defaults to SCEPSIS_DATA; one to five CPU-minutes
     python scripts/train_on_cells.py OUT --family scgpt --cells scmixology
 
 The cells are the control cells of the Papalexi screen with a confident guide call, or the five lung cancer lines of
