@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scepsis.edges._fidelity import Fidelity
     from scepsis.stats._contrasts import Contrast
     from scepsis.tl._causes._ablation_tables import Measured
-    from scepsis.tl._causes._conditions import Condition
+    from scepsis.tl._shared._conditions import Condition
     from scepsis.tl._causes._held_out import HeldOut
 
 #: What has an estimate; where units are too few, that alone.

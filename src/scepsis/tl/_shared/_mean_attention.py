@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from scepsis._core._resolve import Choice
     from scepsis._core._types import Scale
+    from scepsis.edges._accumulate import AttentionSums
     from scepsis.models import AttentionModel
 
 
@@ -48,8 +49,14 @@ def attention_run(
 
 
 def mean_attention(run: Run, genes: Choice, *, cells_name: str, genes_name: str, show: bool) -> EdgeArray:
+    """Read the cells of a run; see `attention_edge_array`."""
+    return attention_edge_array(run, run.extract(show=show), genes, cells_name=cells_name, genes_name=genes_name)
+
+
+def attention_edge_array(
+    run: Run, sums: AttentionSums, genes: Choice, *, cells_name: str, genes_name: str
+) -> EdgeArray:
     """Mean over the layers of a run, with the record that `scepsis.tl.attention_edges` would make of it."""
-    sums = run.extract(show=show)
     maps = Maps(run.plan.layers, ())
     params = record(
         method="attention",
