@@ -287,8 +287,9 @@ FAILING_CAUSAL: list[tuple[dict[str, Any], str]] = [
     ({f"top_5/{READOUT}/vs_random": {"effect_size": 0.03}}, "random sets"),
     ({f"mlp_2/{READOUT}": {"p_raw": 0.06}}, "mlp_2"),
     ({f"uniform_top_5/{READOUT}": {"effect_size": 0.02}}, "uniform_top_5"),
-    ({"fidelity/top_5": {"effect_size": 0.019}}, "moves hidden states by 0.019"),
-    ({"fidelity/mlp_2": {"statistic": 1e-10}}, "mlp_2"),
+    # What took no effect is no evidence, and does not hide what did take effect and cost nothing.
+    ({"fidelity/mlp_2": {"effect_size": 0.019}, f"uniform_top_5/{READOUT}": {"effect_size": 0.02}}, "uniform_top_5"),
+    ({"fidelity/mlp_2": {"effect_size": 0.019}, f"top_5/{READOUT}/vs_random": {"p_raw": 0.4}}, "random sets"),
 ]
 
 
@@ -311,6 +312,10 @@ OPEN_CAUSAL: list[tuple[dict[str, Any], str]] = [
     (dict.fromkeys([f"mlp_2/{READOUT}", f"uniform_top_5/{READOUT}"]), "no uniform or MLP intervention reaches"),
     ({"fidelity/top_5": None}, "fidelity/top_5 was not run"),
     ({"fidelity/top_5": {"effect_size": np.nan}}, "no number"),
+    ({"fidelity/top_5": {"effect_size": 0.019}}, "moves hidden states by 0.019, too little"),
+    ({"fidelity/mlp_2": {"statistic": 1e-10}}, "mlp_2"),
+    ({"fidelity/top_5": {"effect_size": 0.019}, f"top_5/{READOUT}/vs_random": {"p_raw": 0.4}}, "too little"),
+    ({"fidelity/mlp_2": {"effect_size": 0.019}, f"mlp_2/{READOUT}": {"p_raw": 0.4}}, "too little"),
 ]  # fmt: skip
 
 
