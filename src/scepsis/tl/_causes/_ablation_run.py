@@ -22,11 +22,9 @@ if TYPE_CHECKING:
 
     from scepsis._core._types import FloatArray, Head, IntArray
     from scepsis.edges._ablation import Ablation
-    from scepsis.edges._fidelity import Fidelity
     from scepsis.models import AttentionModel, Batch, Intervention
     from scepsis.stats._ablation import CellError, Target
     from scepsis.stats._head_sets import HeadSets
-    from scepsis.tl._causes._conditions import Condition
 
 logger = logging.getLogger(__name__)
 #: Cells of the pilot, and blocks that its error is a jackknife over.
@@ -54,31 +52,28 @@ class Cells:
     memory_limit: int | None = None
     show: bool = True
 
-    def run(self, rows: IntArray, interventions: Sequence[Intervention], *, what: str = "") -> Ablation:
-        """Read cells without and under each intervention."""
+    def run(
+        self,
+        rows: IntArray,
+        interventions: Sequence[Intervention],
+        *,
+        compared: IntArray | None = None,
+        what: str = "",
+    ) -> Ablation:
+        """Read cells without and under each intervention; in those `compared`, hidden states and logits as well."""
         from scepsis.edges._ablation import Ablation
 
         reading = Ablation(
             self.model, tokens=self.tokens, panel=self.tokens[self.panel], layers=self.layers,
             sources=self.sources.tolist(), interventions=interventions, batch_size=self.batch_size,
         )  # fmt: skip
+        both = rows[:0] if compared is None else compared
         with progress_bar(total=len(rows), desc=what, unit="cell", show=self.show and bool(what)) as bar:
-            for chosen, block, seeds in cell_blocks(self.adata, rows, self.seed):
+            for _, block, seeds in cell_blocks(self.adata, both, self.seed):
+                reading.compare(block, seeds, bar.update)
+            for chosen, block, seeds in cell_blocks(self.adata, np.setdiff1d(rows, both), self.seed):
                 reading.add(block, np.zeros(len(chosen), dtype=np.int64), seeds, bar.update)
         return reading
-
-    def fidelity(self, rows: IntArray, conditions: Sequence[Condition]) -> list[Fidelity]:
-        """How far each condition moves hidden states and logits."""
-        from scepsis.edges._fidelity import measure_fidelity
-
-        interventions = [one.intervention for one in conditions if one.intervention is not None]
-        if not interventions:
-            return []
-        with progress_bar(total=len(rows), desc="fidelity", unit="cell", show=self.show) as bar:
-            blocks = ((block, seeds) for _, block, seeds in cell_blocks(self.adata, rows, self.seed))
-            return measure_fidelity(
-                self.model, blocks, interventions, tokens=self.tokens, batch_size=self.batch_size, on_cells=bar.update
-            )
 
     @property
     def at_once(self) -> int:

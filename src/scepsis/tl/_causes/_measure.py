@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scepsis._core._types import FloatArray, IntArray
     from scepsis.edges._ablation import Ablation
     from scepsis.edges._fidelity import Fidelity
+    from scepsis.models import Intervention
     from scepsis.stats._ablation import Target
     from scepsis.tl._causes._ablation_run import Cells, Null
     from scepsis.tl._causes._conditions import Condition
@@ -98,32 +99,32 @@ def measure(
     able = [one for one in made if one.intervention is not None]
     primary = next((one for one in made if one.is_primary), None)
     halves = Halves.of(primary, heads, half)
-    listed = [one.intervention for one in able if one.intervention is not None]
-    listed += [] if halves is None else halves.interventions
-    step = cells.at_once
     labelled = (target.labels >= 0) & (target.row >= 0)[:, None]
     of_condition: dict[str, list[Measured]] = {}
-    of_halves: list[dict[int, tuple[FloatArray, FloatArray]]] = []
-    for start in range(0, len(listed), step):
-        reading = cells.run(rows, listed[start : start + step], what="interventions")
-        for number in range(len(reading.interventions)):
-            if start + number >= len(able):
-                of_halves.append({layer: means(reading, layer, number) for layer in cells.layers})
-                continue
-            one = able[start + number]
-            of_condition[one.name] = [
-                _at_layer(one, name, layer, reading, number, target, options)
-                for name, layer in readouts.items()
-                if name not in OUTPUTS
-            ]
+    of_halves: dict[Intervention, dict[int, tuple[FloatArray, FloatArray]]] = {}
+    bites: dict[str, Fidelity] = {}
+    # Conditions can name the same heads: what is done is run once.
+    listed = [one.intervention for one in able if one.intervention is not None]
+    listed = list(dict.fromkeys(listed + ([] if halves is None else halves.interventions)))
+    for start in range(0, len(listed), cells.at_once):
+        some = listed[start : start + cells.at_once]
+        compared = np.sort(order[: options.n_fidelity])
+        reading = cells.run(rows, some, compared=compared, what="interventions")
+        for number, (intervention, fidelity) in enumerate(zip(some, reading.fidelity, strict=True)):
+            if halves is not None and intervention in halves.interventions:
+                of_halves[intervention] = {layer: means(reading, layer, number) for layer in cells.layers}
+            for one in (one for one in able if one.intervention == intervention):
+                bites[one.name] = fidelity
+                of_condition[one.name] = [
+                    _at_layer(one, name, layer, reading, number, target, options)
+                    for name, layer in readouts.items()
+                    if name not in OUTPUTS
+                ]
     for name in (name for name in readouts if name in OUTPUTS):
         for found in _of_outputs(cells, order, able, name, target, options):
             of_condition[found.condition.name].append(found)
     for one in made:
         measured += of_condition.get(one.name) or [_impossible(one, name) for name in readouts]
-    bites = dict(
-        zip([one.name for one in able], cells.fidelity(np.sort(order[: options.n_fidelity]), able), strict=True)
-    )
     measured = [_with_effect(one, bites) for one in measured]
     _warn_of_unreachable(measured, readouts)
     held = [] if halves is None else held_out(halves, of_halves, measured, readouts, target, options.margin)
