@@ -44,6 +44,8 @@ class Options:
     n_fidelity: int
     #: Cells whose sources are taken out one by one.
     n_insilico: int
+    #: Cells that random sets are run on.
+    n_paired: int
     seed: int
 
     def rng(self, *what: str) -> np.random.Generator:
@@ -102,7 +104,7 @@ def measure(
     labelled = (target.labels >= 0) & (target.row >= 0)[:, None]
     of_condition: dict[str, list[Measured]] = {}
     of_halves: dict[Intervention, dict[int, tuple[FloatArray, FloatArray]]] = {}
-    bites: dict[str, Fidelity] = {}
+    moved: dict[Intervention, Fidelity] = {}
     # Conditions can name the same heads: what is done is run once.
     listed = [one.intervention for one in able if one.intervention is not None]
     listed = list(dict.fromkeys(listed + ([] if halves is None else halves.interventions)))
@@ -113,8 +115,8 @@ def measure(
         for number, (intervention, fidelity) in enumerate(zip(some, reading.fidelity, strict=True)):
             if halves is not None and intervention in halves.interventions:
                 of_halves[intervention] = {layer: means(reading, layer, number) for layer in cells.layers}
+            moved[intervention] = fidelity
             for one in (one for one in able if one.intervention == intervention):
-                bites[one.name] = fidelity
                 of_condition[one.name] = [
                     _at_layer(one, name, layer, reading, number, target, options)
                     for name, layer in readouts.items()
@@ -125,10 +127,11 @@ def measure(
             of_condition[found.condition.name].append(found)
     for one in made:
         measured += of_condition.get(one.name) or [_impossible(one, name) for name in readouts]
+    bites = {one.name: moved[one.intervention] for one in able if one.intervention is not None}
     measured = [_with_effect(one, bites) for one in measured]
     _warn_of_unreachable(measured, readouts)
     held = [] if halves is None else held_out(halves, of_halves, measured, readouts, target, options.margin)
-    null = _null(cells, rows, primary, heads, measured, readouts, target, options)
+    null = _null(cells, order, primary, heads, measured, readouts, target, options)
     if null is not None:
         measured = [_held_against(one, null, readouts, options) for one in measured]
     return Found(measured, bites, null, int(labelled.sum()), int((labelled & (target.labels == 1)).sum()), held)
@@ -208,7 +211,7 @@ def _warn_of_unreachable(measured: Sequence[Measured], readouts: dict[str, int])
 
 def _null(
     cells: Cells,
-    rows: IntArray,
+    order: IntArray,
     primary: Condition | None,
     heads: pd.DataFrame,
     measured: Sequence[Measured],
@@ -216,8 +219,8 @@ def _null(
     target: Target,
     options: Options,
 ) -> Null | None:
-    """Random sets against the primary one, at the readouts that it reaches."""
-    if primary is None:
+    """Random sets against the primary one on the same cells, at the readouts that it reaches."""
+    if primary is None or primary.intervention is None:
         return None
     observed = {
         readouts[one.readout]: -one.change.found.difference
@@ -226,6 +229,10 @@ def _null(
     }
     if not observed:
         return None
+    rows = np.sort(order[: options.n_paired])
+    if len(rows) < len(order):
+        reading = cells.run(rows, [primary.intervention])
+        observed = {layer: target.drop(*means(reading, layer, 0)) for layer in observed}
     entropy = heads["entropy"].to_numpy(dtype=np.float64) if options.by_entropy else None
     sets = matched_sets(
         primary.chosen,
