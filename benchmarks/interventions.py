@@ -6,9 +6,9 @@ What interventions cost: a battery of conditions, random sets of heads, and game
 
 `battery`: 13 conditions with their fidelity (`scepsis.tl.ablate_heads`) against one extraction of all layers
 (`scepsis.tl.attention_edges`), the small Geneformer's shape, 64 cells of 512 tokens. `prefix`: what it takes to run a
-batch from its last layer instead of its first. `null`: a head against all others of a model of 12 x 12, by the
-sequential test on cells that a pilot asked for, against one extraction for every other head over all cells, where both
-come to the same decision. `game`: every coalition of six layers, against a whole pass for each. All times are of the
+batch from its last layer instead of its first. `null`: a head against all others below the last layer of 12 x 12, by
+the sequential test on cells that a pilot asked for, against one extraction for every other head over all cells, where
+both come to the same decision. `game`: every coalition of six layers, against a whole pass for each. All times are of the
 processor, all cores together.
 """
 
@@ -126,7 +126,8 @@ def null(folder: Path, n_cells: int) -> None:
     pairs = [(f"G{i}", f"G{j}") for i in range(24) for j in np.flatnonzero(listed()[i % N_GROUPS]) if i != j]
     network = pd.DataFrame(pairs, columns=["source", "target"])
     sps.tl.rank_heads(adata, model, reference=network, **QUIET)
-    heads = [(layer, head) for layer in range(N_LAYERS) for head in range(N_HEADS)]
+    # Those of the last layer do nothing to what is read there.
+    heads = [(layer, head) for layer in range(N_LAYERS - 1) for head in range(N_HEADS)]
     sources = list(adata.var_names[:N_PERTURBED])
 
     naive, took = {}, 0.0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from math import comb
 from typing import Any
 
 import anndata as ad
@@ -43,15 +44,15 @@ def results(adata: ad.AnnData, key: str = "head_ablation") -> pd.DataFrame:
 
 
 def test_planted_head_drops(ready: ad.AnnData, planted_model: Any) -> None:
-    """Against all 143 other single heads."""
+    """Against all other single heads below the last layer: what is read there is made before its own do anything."""
     sps.tl.ablate_heads(
         ready, planted_model, conditions={"one": Intervention.zero_heads([PLANTED])}, match=(), n_random=143,
         **QUIET | {"n_cells": 2, "n_fidelity": 2},
     )  # fmt: skip
     row = results(ready).loc[("one", "attention_L11")]
     assert row["auroc_before"] > 0.99
-    assert row["n_null"] == row["n_possible"] == 143, "no reason to stop before"
-    assert row["p_random_floor"] == 1 / 144
+    assert row["n_null"] == row["n_possible"] == 11 * 12 - 1, "no reason to stop before"
+    assert row["p_random_floor"] == 1 / 132
     assert row["auroc"] < 0.65
     assert row["p_random"] <= 0.01
     assert row["p_value"] < 0.01
@@ -290,6 +291,18 @@ def test_random_sets_are_run_on_the_cells_that_tell_them_apart(
     np.testing.assert_allclose(test, ready.uns["head_ablation"]["null"]["difference"], atol=1e-12)
     told = results(ready).loc[("one", "attention_L11")]
     assert told["p_random"] == 1 / 6
+
+
+def test_random_heads_can_reach_what_is_read(ready: ad.AnnData, planted_model: Any) -> None:
+    """Unless the condition itself has one that cannot."""
+    ask: dict[str, Any] = {"match": (), "n_random": 200} | QUIET | {"n_cells": 2, "n_fidelity": 1}
+    one, high = Intervention.zero_heads([(2, 3)]), Intervention.zero_heads([(2, 3), (11, 0)])
+    for readouts, chosen, possible in (
+        ([11], one, 11 * 12 - 1), ([4, 11], one, 4 * 12 - 1), ([11], high, comb(144, 2) - 1),
+        ([4, 11], Intervention.zero_heads([(2, 3), (7, 1)]), comb(11 * 12, 2) - 1),
+    ):  # fmt: skip
+        sps.tl.ablate_heads(ready, planted_model, conditions={"one": chosen}, readouts=readouts, n_exceed=1, **ask)
+        assert results(ready).loc[("one", "attention_L11"), "n_possible"] == possible
 
 
 def test_small_model_gets_doses_that_fit(screen: ad.AnnData, small_model: Any, planted_network: pd.DataFrame) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from scepsis._core._types import FloatArray, IntArray
+    from scepsis._core._types import BoolArray, FloatArray, Head, IntArray
     from scepsis.edges._ablation import Ablation
     from scepsis.edges._fidelity import Fidelity
     from scepsis.models import Intervention
@@ -233,6 +233,7 @@ def _null(
     if len(rows) < len(order):
         reading = cells.run(rows, [primary.intervention])
         observed = {layer: target.drop(*means(reading, layer, 0)) for layer in observed}
+    pairs = [(int(layer), int(head)) for layer, head in heads[["layer", "head"]].to_numpy()]
     entropy = heads["entropy"].to_numpy(dtype=np.float64) if options.by_entropy else None
     sets = matched_sets(
         primary.chosen,
@@ -241,9 +242,26 @@ def _null(
         options.n_random,
         options.rng("random sets"),
         by_layer=options.by_layer,
+        among=_candidates(pairs, primary.chosen, list(observed)),
     )
-    pairs = [(int(layer), int(head)) for layer, head in heads[["layer", "head"]].to_numpy()]
     return against_random(cells, rows, sets, pairs, observed, target, options.n_exceed)
+
+
+def _candidates(pairs: Sequence[Head], chosen: Sequence[int], readouts: Sequence[int]) -> BoolArray:
+    """
+    Heads that random sets are made of: those that reach every readout that all heads of the primary set reach.
+
+    A head that cannot reach a readout takes nothing from it: against such ones anything would look like much.
+    """
+    from scepsis.models import Intervention
+    from scepsis.models._reach import reach
+
+    able = np.ones(len(pairs), dtype=bool)
+    for layer in readouts:
+        reaching = np.array([reach(Intervention.zero_heads([pair]), layer) == "yes" for pair in pairs])
+        if reaching[list(chosen)].all():
+            able &= reaching
+    return able
 
 
 def _held_against(one: Measured, null: Null, readouts: dict[str, int], options: Options) -> Measured:
