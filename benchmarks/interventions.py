@@ -8,8 +8,8 @@ What interventions cost: a battery of conditions, random sets of heads, and game
 (`scepsis.tl.attention_edges`), the small Geneformer's shape, 64 cells of 512 tokens. `prefix`: what it takes to run a
 batch from its last layer instead of its first. `null`: a head against all others below the last layer of 12 x 12, by
 the sequential test on cells that a pilot asked for, against one extraction for every other head over all cells, where
-both come to the same decision. `game`: every coalition of six layers, against a whole pass for each. All times are of the
-processor, all cores together.
+both come to the same decision. `game`: every coalition of six layers, against a whole pass for each. All times are of
+the processor, all cores together.
 """
 
 from __future__ import annotations
