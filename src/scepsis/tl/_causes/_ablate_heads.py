@@ -14,7 +14,7 @@ from scepsis.tl._causes import _ablation_inputs as inputs
 from scepsis.tl._causes import _ablation_tables as tables
 from scepsis.tl._causes import _held_out as held_out
 from scepsis.tl._causes._ablation_rows import registry_rows
-from scepsis.tl._causes._ablation_run import Cells, Enough, controls, n_cells_for, order_of
+from scepsis.tl._causes._ablation_run import Cells, controls, enough_cells, order_of
 from scepsis.tl._causes._conditions import resolve_conditions
 from scepsis.tl._causes._measure import Options, measure
 
@@ -261,10 +261,7 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
     )  # fmt: skip
     inputs.require_runnable(cells, n_cells, len(given.cells))
     order = order_of(given.cells, seed)
-    given_n = len(order) if n_cells is None else int(n_cells)
-    enough = Enough(given_n, given_n)
-    if n_cells is None and first is not None and first.intervention is not None:
-        enough = n_cells_for(cells, order, first.intervention, given.target, float(margin))
+    enough = enough_cells(cells, order, first, given.target, float(margin), n_cells)
     n = enough.n
     options = Options(
         int(n_random), "layer" in matched, "entropy" in matched, int(n_exceed), float(margin),
@@ -274,9 +271,8 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
     params: dict[str, Any] = record(
         conditions=[one.name for one in made], readouts=list(readout), layer=frozen,
         primary="" if first is None else first.name, n_random=int(n_random), match=matched, n_exceed=int(n_exceed),
-        n_cells_run=n, n_cells_paired=enough.n_paired,
-        n_fidelity=min(int(n_fidelity), n), n_insilico=min(int(n_insilico), n),
-        edges=edges, effects=effects, margin=float(margin), ranking=ranking,
+        n_cells_run=n, n_cells_paired=enough.n_paired, n_fidelity=min(int(n_fidelity), n),
+        n_insilico=min(int(n_insilico), n), edges=edges, effects=effects, margin=float(margin), ranking=ranking,
         seed=seed, batch_size=batch_size, **least, **enough.record, **found.record, **given.provenance,
     )  # fmt: skip
     trends = tables.doses(found.measured)

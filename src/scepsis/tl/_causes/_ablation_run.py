@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from scepsis.models import AttentionModel, Batch, Intervention
     from scepsis.stats._ablation import CellError, Target
     from scepsis.stats._head_sets import HeadSets
+    from scepsis.tl._causes._conditions import Condition
 
 logger = logging.getLogger(__name__)
 #: Cells of the pilot, and blocks that its error is a jackknife over.
@@ -133,13 +134,19 @@ class Enough:
     record: dict[str, Any] = field(default_factory=dict)
 
 
-def n_cells_for(cells: Cells, order: IntArray, intervention: Intervention, target: Target, margin: float) -> Enough:
+def enough_cells(
+    cells: Cells, order: IntArray, primary: Condition | None, target: Target, margin: float, asked: int | None
+) -> Enough:
     """
-    Cells at which their part of the error of the drop is small enough.
+    Cells at which their part of the error of the primary drop is small enough, where none are asked for.
 
     For the drop itself that is a quarter of the margin. Random sets are run on the same cells as the primary one, and
     only told apart from it: a tenth of the drop is then enough, where that is more.
     """
+    intervention = None if primary is None else primary.intervention
+    if asked is not None or intervention is None:
+        n = len(order) if asked is None else int(asked)
+        return Enough(n, n)
     error = pilot(cells, order, intervention, target, max(cells.layers))
     wanted = max(error.needed(margin / 4), min(PILOT, len(order)))
     paired = max(error.needed(np.fmax(margin / 4, abs(error.drop) / 10)), min(PILOT, len(order)))
