@@ -33,7 +33,7 @@ PILOT, BLOCKS = 64, 8
 #: Cells that heads are averaged over, where they are.
 CONTROLS = 16
 #: Random sets that go through the model together, at most.
-SETS_AT_ONCE = 64
+SETS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
