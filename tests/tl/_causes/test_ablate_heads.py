@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from math import comb
 from typing import Any
 
 import anndata as ad
@@ -11,7 +12,7 @@ from scipy import sparse
 
 import scepsis as sps
 from scepsis.models import Intervention
-from scepsis.tl._shared._ablation_run import order_of
+from scepsis.tl._shared._ablation_run import Cells, order_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 PLANTED = (4, 7)
@@ -43,15 +44,15 @@ def results(adata: ad.AnnData, key: str = "head_ablation") -> pd.DataFrame:
 
 
 def test_planted_head_drops(ready: ad.AnnData, planted_model: Any) -> None:
-    """Against all 143 other single heads."""
+    """Against all other single heads below the last layer: what is read there is made before its own do anything."""
     sps.tl.ablate_heads(
         ready, planted_model, conditions={"one": Intervention.zero_heads([PLANTED])}, match=(), n_random=143,
         **QUIET | {"n_cells": 2, "n_fidelity": 2},
     )  # fmt: skip
     row = results(ready).loc[("one", "attention_L11")]
     assert row["auroc_before"] > 0.99
-    assert row["n_null"] == row["n_possible"] == 143, "no reason to stop before"
-    assert row["p_random_floor"] == 1 / 144
+    assert row["n_null"] == row["n_possible"] == 11 * 12 - 1, "no reason to stop before"
+    assert row["p_random_floor"] == 1 / 132
     assert row["auroc"] < 0.65
     assert row["p_random"] <= 0.01
     assert row["p_value"] < 0.01
@@ -302,6 +303,58 @@ def test_a_pilot_says_how_many_cells(ready: ad.AnnData, planted_model: Any) -> N
     assert params["pilot_error"] >= 0
 
 
+def test_the_same_heads_by_two_names_are_run_once(
+    ready: ad.AnnData, planted_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    plain = Cells.run
+
+    def run(self: Any, rows: Any, interventions: Any, **options: Any) -> Any:
+        seen.append(len(interventions))
+        return plain(self, rows, interventions, **options)
+
+    monkeypatch.setattr(Cells, "run", run)
+    one = Intervention.zero_heads([PLANTED])
+    given = {"one": one, "two": Intervention.zero_heads([PLANTED]), "other": Intervention.zero_heads([(2, 3)])}
+    sps.tl.ablate_heads(ready, planted_model, conditions=given, n_random=1, **QUIET)
+    assert seen[0] == 2
+    told = results(ready).droplevel("readout").drop(columns=["label"])
+    shared = ["auroc", "difference", "p_value", "hidden_max", "hidden_at_readout", "logit_distance"]
+    pd.testing.assert_series_equal(told.loc["one", shared], told.loc["two", shared], check_names=False)
+    assert told.loc["other", "auroc"] != told.loc["one", "auroc"]
+    assert set(ready.uns["head_ablation"]["fidelity"]["condition"]) == set(given)
+
+
+def test_random_sets_are_run_on_the_cells_that_tell_them_apart(
+    ready: ad.AnnData, planted_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quarter of the margin would take more cells than there are, a tenth of the planted drop takes few."""
+    monkeypatch.setattr("scepsis.tl._shared._ablation_run.PILOT", 8)
+    quiet = {name: value for name, value in QUIET.items() if name != "n_cells"}
+    ask: dict[str, Any] = {"conditions": {"one": Intervention.zero_heads([PLANTED])}, "readouts": "last", "match": ()}
+    sps.tl.ablate_heads(ready, planted_model, margin=1e-6, n_random=5, **ask, **quiet)
+    params = ready.uns["head_ablation"]["params"]
+    assert (params["n_cells_run"], params["n_cells_paired"]) == (40, 8)
+    test = ready.uns["head_ablation"]["null"]["difference"].to_numpy()
+    sps.tl.ablate_heads(ready, planted_model, n_cells=8, n_random=5, **ask, **quiet)
+    assert ready.uns["head_ablation"]["params"]["n_cells_paired"] == 8
+    np.testing.assert_allclose(test, ready.uns["head_ablation"]["null"]["difference"], atol=1e-12)
+    told = results(ready).loc[("one", "attention_L11")]
+    assert told["p_random"] == 1 / 6
+
+
+def test_random_heads_can_reach_what_is_read(ready: ad.AnnData, planted_model: Any) -> None:
+    """Unless the condition itself has one that cannot."""
+    ask: dict[str, Any] = {"match": (), "n_random": 200} | QUIET | {"n_cells": 2, "n_fidelity": 1}
+    one, high = Intervention.zero_heads([(2, 3)]), Intervention.zero_heads([(2, 3), (11, 0)])
+    for readouts, chosen, possible in (
+        ([11], one, 11 * 12 - 1), ([4, 11], one, 4 * 12 - 1), ([11], high, comb(144, 2) - 1),
+        ([4, 11], Intervention.zero_heads([(2, 3), (7, 1)]), comb(11 * 12, 2) - 1),
+    ):  # fmt: skip
+        sps.tl.ablate_heads(ready, planted_model, conditions={"one": chosen}, readouts=readouts, n_exceed=1, **ask)
+        assert results(ready).loc[("one", "attention_L11"), "n_possible"] == possible
+
+
 def test_small_model_gets_doses_that_fit(screen: ad.AnnData, small_model: Any, planted_network: pd.DataFrame) -> None:
     sps.pp.select_cells(screen)
     sps.tl.perturbation_effects(screen, min_cells=30, n_null_splits=1, show_progress_bar=False)
@@ -330,7 +383,7 @@ def test_what_rounding_hides_is_no_evidence(
     sps.tl.perturbation_effects(screen, min_cells=30, n_null_splits=1, show_progress_bar=False)
     sps.tl.rank_heads(screen, model, reference=planted_network, show_progress_bar=False)
     given = {"little": Intervention.zero_heads([(0, 0)]), "much": Intervention.zero_heads([(0, 1)])}
-    sps.tl.ablate_heads(screen, model, conditions=given, min_units=2, n_random=1, **QUIET)
+    sps.tl.ablate_heads(screen, model, conditions=given, min_units=2, n_random=1, **QUIET | {"n_fidelity": 6})
     found = results(screen).droplevel("readout")
     assert found.loc["little", "reachable"] == "yes"
     assert found.loc["little", "hidden_at_readout"] <= found.loc["little", "floor_at_readout"]

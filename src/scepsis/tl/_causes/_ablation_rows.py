@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from scepsis.edges._fidelity import Fidelity
     from scepsis.stats._contrasts import Contrast
     from scepsis.tl._causes._ablation_tables import Measured
-    from scepsis.tl._shared._conditions import Condition
     from scepsis.tl._causes._held_out import HeldOut
+    from scepsis.tl._shared._conditions import Condition
 
 #: What has an estimate; where units are too few, that alone.
 TESTABLE = ("ok", "too_few_units")
