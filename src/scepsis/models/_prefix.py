@@ -42,7 +42,8 @@ def cached_prefix(model: AttentionModel, *layers: int, limit: int | None = None)
     the layers below which nobody reads or changes anything (there are no hooks there), and leaves behind what enters
     those below which nothing is changed, because all hooks there say that they only read (:func:`only_reads`). A batch
     that does not fit is run from the start, and so is every batch of a family that does not name its `block`. Results
-    do not depend on which way a batch was run.
+    do not depend on which way a batch was run. Weights must not change inside the block: what was kept would be of the
+    old ones.
 
     Parameters
     ----------

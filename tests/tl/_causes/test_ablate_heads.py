@@ -97,27 +97,30 @@ def test_what_cannot_reach_is_exactly_nothing_and_tested_nowhere(ready: ad.AnnDa
         "above": Intervention.zero_heads([(9, 1)]) | Intervention.zero_mlps([8]),
         "uniform at it": Intervention.uniform_heads([(6, 3)]),
         "below": Intervention.zero_heads([(5, 1)]),
+        "all uniform at it": Intervention.uniform_heads([(6, head) for head in range(12)])
+        | Intervention.zero_heads([(5, 1)]),
     }
     sps.tl.ablate_heads(ready, planted_model, conditions=above, readouts=[6, "last"], n_random=2, **QUIET)
     found = results(ready)
     at_6 = found.xs("attention_L6", level="readout")
     assert at_6["reachable"].to_dict() == {
-        "head at it": "no", "its mlp": "no", "above": "no", "uniform at it": "direct_only", "below": "yes"
+        "head at it": "no", "its mlp": "no", "above": "no", "uniform at it": "direct_only", "below": "yes",
+        "all uniform at it": "direct_only",
     }  # fmt: skip
     unreached = at_6.drop(index="below")
-    assert (unreached["difference"] == 0).all(), "bit for bit"
+    assert (unreached.drop(index="all uniform at it")["difference"] == 0).all(), "bit for bit"
     assert (unreached["status"] == "structurally_null").all()
     assert unreached["p_value"].isna().all()
     assert not unreached["is_evidence"].any()
     per = ready.uns["head_ablation"]["per_perturbation"]
-    same = per[(per["readout"] == "attention_L6") & (per["condition"] != "below")]
+    same = per[(per["readout"] == "attention_L6") & ~per["condition"].isin(["below", "all uniform at it"])]
     assert (same["auroc"] == same["auroc_before"]).all()
     changed = per[(per["readout"] == "attention_L6") & (per["condition"] == "below")]
     assert (changed["auroc"] != changed["auroc_before"]).any()
     assert (found.xs("attention_L11", level="readout")["reachable"] == "yes").all()
     tests = ready.uns["tests"]
     barred = tests[tests["status"] == "structurally_null"]
-    assert len(barred) == 4
+    assert len(barred) == 5
     assert barred["p_raw"].isna().all()
     sps.tl.correct_tests(ready)
     assert ready.uns["tests"].loc[barred.index, "p_bh"].isna().all()

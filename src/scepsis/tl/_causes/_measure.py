@@ -154,7 +154,7 @@ def _one(
         reason = (
             f"{readout} is made before anything that is changed"
             if reachable == "no"
-            else f"only the heads' own maps in {readout} change, which are left out of both means"
+            else f"maps in {readout} are what was done to them, which tells nothing of the model"
         )
     elif found.found.n_units < target.min_units:
         status = "too_few_units"
@@ -174,7 +174,8 @@ def _at_layer(
     before, after = means(reading, layer, number)
     with np.errstate(invalid="ignore", divide="ignore"):
         whole = reading.untouched(layer) / reading.n_cells
-    reachable = reach(reading.interventions[number], layer, "attention")
+    read = [(layer, head) for head in range(reading.model.n_heads)]
+    reachable = reach(reading.interventions[number], layer, "attention", heads=read)
     return _one(condition, readout, (before, after, whole), reachable, target, options)
 
 
