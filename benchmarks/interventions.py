@@ -6,10 +6,10 @@ What interventions cost: a battery of conditions, random sets of heads, and game
 
 `battery`: 13 conditions with their fidelity (`scepsis.tl.ablate_heads`) against one extraction of all layers
 (`scepsis.tl.attention_edges`), the small Geneformer's shape, 64 cells of 512 tokens. `prefix`: what it takes to run a
-batch from its last layer instead of its first. `null`: a head against all others of a model of 12 x 12, by the
-sequential test on cells that a pilot asked for, against one extraction for every other head over all cells, where both
-come to the same decision. `game`: every coalition of six layers, against a whole pass for each. All times are of the
-processor, all cores together.
+batch from its last layer instead of its first. `null`: a head against all others below the last layer of 12 x 12, by
+the sequential test on cells that a pilot asked for, against one extraction for every other head over all cells, where
+both come to the same decision. `game`: every coalition of six layers, against a whole pass for each. All times are of
+the processor, all cores together.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def reference(adata: ad.AnnData) -> pd.DataFrame:
     return pd.DataFrame(pairs, columns=["source", "target"])
 
 
-def battery(folder: Path, repetitions: int, n_cells: int) -> None:
+def battery(folder: Path, repetitions: int, n_cells: int, compared: list[int]) -> None:
     make_checkpoint(folder / "model", TOKENS)
     model, adata = sps.models.load(folder / "model"), make_screen(n_cells)
     ranking = seconds(lambda: sps.tl.rank_heads(adata, model, reference=reference(adata), **QUIET))
@@ -83,7 +83,7 @@ def battery(folder: Path, repetitions: int, n_cells: int) -> None:
     base = min(seconds(lambda: sps.tl.attention_edges(adata, model, **QUIET)) for _ in range(repetitions))
     print(f"  one extraction, all layers: {base:.1f} s", flush=True)
     ask: dict[str, Any] = {"conditions": CONDITIONS, "n_cells": n_cells, "n_random": 1} | QUIET
-    for n_fidelity in (1, n_cells // 2, n_cells):
+    for n_fidelity in compared:
         run = partial(sps.tl.ablate_heads, adata, model, n_fidelity=n_fidelity, **ask)
         value = min(seconds(run) for _ in range(repetitions))
         told = adata.uns["head_ablation"]["results"]
@@ -126,7 +126,8 @@ def null(folder: Path, n_cells: int) -> None:
     pairs = [(f"G{i}", f"G{j}") for i in range(24) for j in np.flatnonzero(listed()[i % N_GROUPS]) if i != j]
     network = pd.DataFrame(pairs, columns=["source", "target"])
     sps.tl.rank_heads(adata, model, reference=network, **QUIET)
-    heads = [(layer, head) for layer in range(N_LAYERS) for head in range(N_HEADS)]
+    # Those of the last layer do nothing to what is read there.
+    heads = [(layer, head) for layer in range(N_LAYERS - 1) for head in range(N_HEADS)]
     sources = list(adata.var_names[:N_PERTURBED])
 
     naive, took = {}, 0.0
@@ -152,7 +153,7 @@ def null(folder: Path, n_cells: int) -> None:
         params = adata.uns["head_ablation"]["params"]
         row = adata.uns["head_ablation"]["results"].iloc[0]
         print(f"null, {what}: naive p = {p:.3g}, {len(heads)} passes over {n_cells} cells in {took:.1f} s; sequential "
-              f"p = {row['p_random']:.3g}, {params['n_random_run']} heads on {params['n_cells_run']} cells in "
+              f"p = {row['p_random']:.3g}, {params['n_random_run']} heads on {params['n_cells_paired']} cells in "
               f"{own:.1f} s: {took / own:.1f}x")  # fmt: skip
 
 
@@ -173,7 +174,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=["battery", "prefix", "null", "game"])
     parser.add_argument("--repetitions", type=int, default=1)
     parser.add_argument("--cells", type=int, default=64, help="cells of `battery` and `game`, at most 16 of `prefix`")
-    parser.add_argument("--null-cells", type=int, default=200)
+    parser.add_argument(
+        "--compared", type=int, nargs="+", default=[1, 32, 64], help="cells with fidelity, of `battery`"
+    )
+    parser.add_argument("--null-cells", type=int, default=250)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     disable_progress_bar()
@@ -182,7 +186,8 @@ def main() -> None:
             if name == "null":
                 null(Path(folder), arguments.null_cells)
             else:
-                run = {"battery": battery, "prefix": prefix, "game": game}[name]
+                own = partial(battery, compared=arguments.compared)
+                run = {"battery": own, "prefix": prefix, "game": game}[name]
                 run(Path(folder), arguments.repetitions, arguments.cells)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from _training import batches, fit
 from scipy import sparse
 from transformers import BertConfig, BertForMaskedLM
 
@@ -17,31 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from _training import Recipe
+
 
 PAD, MASK, FIRST_GENE = 0, 1, 2
 Cells = list[np.ndarray]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a model is trained."""
-
-    n_layers: int = 2
-    n_heads: int = 4
-    width: int = 64
-    feed_forward: int = 128
-    max_positions: int = 256
-    batch_size: int = 32
-    n_passes: int = 10
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-    clip: float = 1.0
-    #: Share of a cell's genes to be predicted, and what stands in their place: <mask>, a random gene, themselves.
-    masked: float = 0.30
-    replaced: tuple[float, float, float] = (0.50, 0.25, 0.25)
-    #: Copies of the training cells with every count drawn anew from a Gamma of that shape; 0 trains on plain counts.
-    n_dithered: int = 4
 
 
 def nonzero_medians(counts: sparse.csr_matrix, *, totals: np.ndarray | None = None) -> np.ndarray:
@@ -70,17 +50,6 @@ def dithered(counts: sparse.csr_matrix, rng: np.random.Generator) -> sparse.csr_
     return sparse.csr_matrix((rng.standard_gamma(counts.data), counts.indices, counts.indptr), shape=counts.shape)
 
 
-def permuted_within_depth(
-    counts: sparse.csr_matrix, rng: np.random.Generator, *, n_bins: int = 20
-) -> sparse.csr_matrix:
-    """Permute every gene over the cells of similar depth: what is left is depth and the genes' own distributions."""
-    dense = counts.toarray()
-    order = np.argsort(dense.sum(axis=1), kind="stable")
-    for cells in np.array_split(order, n_bins):
-        dense[cells] = rng.permuted(dense[cells], axis=0)
-    return sparse.csr_matrix(dense)
-
-
 def new_model(n_genes: int, recipe: Recipe, seed: int) -> BertForMaskedLM:
     """Draw the weights of an untrained model, without touching torch's global generator."""
     config = BertConfig(
@@ -103,50 +72,26 @@ def new_model(n_genes: int, recipe: Recipe, seed: int) -> BertForMaskedLM:
 def train(model: BertForMaskedLM, copies: Sequence[Cells], recipe: Recipe, seed: int, *, say: str = "") -> int:
     """Train in place on dithered copies of the same cells, one copy per pass in turn; give the number of steps."""
     rng = np.random.default_rng(seed)
-    n_steps = recipe.n_passes * -(-len(copies[0]) // recipe.batch_size)
-    optimizer = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.learning_rate)
-    warm = max(1, round(recipe.warmup * n_steps))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warm, max(0.0, (n_steps - step) / (n_steps - warm)))
-    )
     n_tokens = model.config.vocab_size
-    model.train()
-    step, running = 0, 0.0
-    for number in range(recipe.n_passes):
-        for cells in _batches(copies[number % len(copies)], recipe.batch_size, rng):
-            ids, targets = corrupt(cells, recipe, n_tokens, rng)
-            loss = masked_loss(model, ids, targets)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-            optimizer.step()
-            schedule.step()
-            step, running = step + 1, 0.98 * running + 0.02 * float(loss.detach())
-        if say:
-            print(f"{say}: pass {number + 1}, step {step}, loss {running / (1 - 0.98**step):.3f}", flush=True)
-    model.eval()
-    return step
+
+    def one_pass(cells: Cells) -> Iterator[torch.Tensor]:
+        for batch in batches(cells, recipe.batch_size, rng):
+            tokens, positions = sampled(batch, recipe.longest, rng)
+            ids, targets = corrupt(tokens, recipe, n_tokens, rng)
+            yield masked_loss(model, ids, targets, positions)
+
+    return fit(model, one_pass, copies, recipe, say=say)
 
 
-def _groups(model: torch.nn.Module, decay: float) -> list[dict[str, Any]]:
-    named = list(model.named_parameters())
-    plain = [value for name, value in named if name.endswith("bias") or "LayerNorm" in name]
-    return [
-        {
-            "params": [value for name, value in named if all(value is not other for other in plain)],
-            "weight_decay": decay,
-        },
-        {"params": plain, "weight_decay": 0.0},
+def sampled(cells: Cells, longest: int | None, rng: np.random.Generator) -> tuple[Cells, torch.Tensor | None]:
+    """Draw genes of cells that are too long; those that stay keep the positions that they had in the whole cell."""
+    if longest is None or all(len(cell) <= longest for cell in cells):
+        return cells, None
+    kept = [
+        np.sort(rng.permutation(len(cell))[:longest]) if len(cell) > longest else np.arange(len(cell)) for cell in cells
     ]
-
-
-def _batches(cells: Cells, size: int, rng: np.random.Generator) -> Iterator[Cells]:
-    """Cells of similar length together, batches in random order."""
-    jitter = rng.normal(0.0, 5.0, len(cells))
-    order = np.argsort(np.array([len(cell) for cell in cells]) + jitter, kind="stable")
-    chunks = [order[start : start + size] for start in range(0, len(order), size)]
-    for position in rng.permutation(len(chunks)):
-        yield [cells[index] for index in chunks[position]]
+    tokens = [cell[places] for cell, places in zip(cells, kept, strict=True)]
+    return tokens, torch.from_numpy(padded(kept))
 
 
 def padded(cells: Cells, fill: int = PAD) -> np.ndarray:
@@ -168,17 +113,13 @@ def corrupt(cells: Cells, recipe: Recipe, n_tokens: int, rng: np.random.Generato
     return torch.from_numpy(ids), torch.from_numpy(targets)
 
 
-def masked_loss(model: BertForMaskedLM, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def masked_loss(
+    model: BertForMaskedLM, ids: torch.Tensor, targets: torch.Tensor, positions: torch.Tensor | None = None
+) -> torch.Tensor:
     """Cross-entropy at the hidden genes only; the head is not run elsewhere."""
-    hidden = model.bert(input_ids=ids, attention_mask=(ids != PAD).long()).last_hidden_state
+    hidden = model.bert(input_ids=ids, attention_mask=(ids != PAD).long(), position_ids=positions).last_hidden_state
     where = targets >= 0
     return torch.nn.functional.cross_entropy(model.cls(hidden[where]), targets[where])
-
-
-def fixed_masks(cells: Cells, seed: int, *, share: float = 0.15) -> list[np.ndarray]:
-    """Positions that are hidden when a loss is measured: the same for every model."""
-    rng = np.random.default_rng(seed)
-    return [rng.permutation(len(cell))[: max(1, round(share * len(cell)))] for cell in cells]
 
 
 def held_out_loss(model: BertForMaskedLM, cells: Cells, masks: list[np.ndarray], *, size: int = 64) -> float:

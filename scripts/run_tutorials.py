@@ -1,7 +1,8 @@
 """
 Run the tutorials and store what they show.
 
-    python scripts/run_tutorials.py       # with SCEPSIS_DATA and SCEPSIS_SLOW=1 the cells on real data run too
+    python scripts/run_tutorials.py       # with SCEPSIS_DATA and SCEPSIS_SLOW=1 the cells on real data run too;
+                                          # SCEPSIS_CHECKPOINTS keeps what the third one trains
     python scripts/run_tutorials.py 02    # those whose names begin so
 
 Each runs in a folder of its own, so that nothing but the notebook changes.
@@ -18,6 +19,8 @@ import nbformat
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
+#: Pictures go into the notebook, whatever the environment says.
+INLINE = "module://matplotlib_inline.backend_inline"
 
 
 def main() -> None:
@@ -30,7 +33,7 @@ def main() -> None:
                 resources={"metadata": {"path": folder}},
                 extra_arguments=["--InteractiveShell.colors=NoColor"],
             )
-            client.execute(env=os.environ | {"SCEPSIS_ROOT": str(ROOT)})
+            client.execute(env=os.environ | {"SCEPSIS_ROOT": str(ROOT), "MPLBACKEND": INLINE})
         for cell in notebook.cells:
             cell.metadata.clear()
             if cell.cell_type == "code":  # the error stream tells of this machine, not of the tutorial

@@ -24,19 +24,17 @@ import numpy as np
 import torch
 from _masked_genes import (
     PAD,
-    Recipe,
     baseline_losses,
     dithered,
     encode,
-    fixed_masks,
     held_out_loss,
     new_model,
     nonzero_medians,
     padded,
-    permuted_within_depth,
     save,
     train,
 )
+from _training import Recipe, fixed_masks, permuted_within_depth
 from scipy import sparse, stats
 
 from scepsis.datasets._demo import DEMO

@@ -186,6 +186,16 @@ def test_tools_import_no_other_tool(path: Path) -> None:
 
 
 @each_file
+def test_groups_of_tools_import_no_other_group(path: Path) -> None:
+    """What tools of two groups have in common lies in ``tl/_shared``, which knows no group."""
+    layer, *parts = path.relative_to(SRC).parts
+    if layer == "tl" and len(parts) > 1:
+        found = imports(TREES[path], at_runtime=False)
+        groups = {item.split(".")[2] for item in found if item.startswith("scepsis.tl._")}
+        assert groups <= {parts[0], "_shared"}
+
+
+@each_file
 def test_namespaces_are_lazy(path: Path) -> None:
     if path.name == "__init__.py":
         assert imports(TREES[path]) <= {"__future__.annotations", "lazy_loader"}

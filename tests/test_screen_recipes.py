@@ -93,6 +93,31 @@ def test_papalexi(here: Path) -> None:
     assert (table["threshold"] > 2).all()
 
 
+@pytest.mark.real_data
+def test_papalexi_with_real_guides(here: Path, data_dir: Path) -> None:
+    rna = ad.read_h5ad(data_dir / "screens" / "papalexi_eccite_thp1_299genes.h5ad")
+    published = rna.obs["perturbation"].astype(str)
+    names = np.unique(rna.obs["gRNA"])
+    assert len(names) == 107
+    # of each cell the molecules of the guide that was called are known
+    molecules = rna.obs["gRNA_umi"].to_numpy(dtype=np.float32)
+    where = np.arange(rna.n_obs), np.searchsorted(names, rna.obs["gRNA"].astype(str))
+    counts = sparse.csr_matrix((molecules, where), shape=(rna.n_obs, len(names)))
+    guides = ad.AnnData(counts, rna.obs[[]].copy(), pd.DataFrame(index=names))
+    with mudata.set_options(pull_on_update=False):
+        mudata.MuData({"rna": rna, "gdo": guides}).write_h5mu("papalexi_2021.h5mu")
+        adata = _run(0)["adata"]
+    labels = np.array(_labels(adata))
+    assert (labels == "").sum() <= 1
+    assert (labels == published)[labels != ""].all()
+    table = adata.uns["target_assignment"]["guides"].set_index("guide")
+    assert table.loc["STAT1g2", ["target", "rule"]].tolist() == ["STAT1", "gene"]
+    assert table.loc["STAT5Ag1", ["target", "rule"]].tolist() == ["STAT5A", "pattern"]
+    assert table.loc["STAT1g2", "remaining"] < 0.2
+    sps.pp.assign_perturbations(rna, "gRNA", crispr="knockout", key_added="target")
+    assert (rna.obs["target"].astype(str) == published).all()
+
+
 def test_replogle(here: Path) -> None:
     hits = _cells(("STAT1",), ("IRF7",), ("JAK2",), (), ())
     adata = _screen([() if genes == ("IRF7",) else genes for genes in hits], 0.2)  # a guide that does nothing

@@ -9,6 +9,8 @@ from scepsis._core._validate import (
     listing,
     require_choice,
     require_column,
+    require_heads,
+    require_integers,
     require_key,
     require_label,
     require_positive,
@@ -59,6 +61,26 @@ def test_counts_may_have_any_type() -> None:
     check_counts(np.array([2.0**24]), slot="x")
     with pytest.raises(ValueError, match="`x` holds negative"):
         check_counts(np.array([-1, 2]), slot="x")
+
+
+def test_whole_numbers_come_alone_or_in_a_sequence() -> None:
+    for given in (3, np.int64(3), [3], (np.int8(3),), np.array([3]), {3}, range(3, 4), pd.Series([3])):
+        found = require_integers(given, argument="layers")
+        assert found == [3]
+        assert type(found[0]) is int
+    assert require_integers([], argument="layers") == []
+    for wrong in (1.5, "3", None, True, [True], [1.0], ["3"], [np.bool_(True)], [None], np.array([0.5])):
+        with pytest.raises(TypeError, match="`layers` takes whole numbers"):
+            require_integers(wrong, argument="layers")
+
+
+def test_heads_are_pairs_of_whole_numbers() -> None:
+    for given in ([(1, 2)], ((np.int64(1), 2),), np.array([[1, 2]]), [[1, 2]], {(1, 2)}):
+        assert require_heads(given, argument="heads") == [(1, 2)]
+    assert require_heads([], argument="heads") == []
+    for wrong in (3, None, (0, 1), "L0H1", ["01"], [(0,)], [(0, 1, 2)], [(0.5, 1)], [(True, 1)], [("0", "1")]):
+        with pytest.raises(TypeError, match=r"`heads` takes \(layer, head\) pairs"):
+            require_heads(wrong, argument="heads")
 
 
 def test_the_usual_words_for_controls_are_offered() -> None:

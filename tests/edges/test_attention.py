@@ -308,8 +308,8 @@ def test_log_sums_that_are_none_are_not_used(small_model: Any, monkeypatch: pyte
     plan = Plan(len(PANEL), (0, 2))
     counts = make_counts()
 
-    def unlike(model: Any, batch: Any, layers: Any, on_layer: Any) -> bool:
-        return from_kernel(model, batch, layers, lambda *read: on_layer(*read[:3], read[3] * 1.4427))
+    def unlike(model: Any, batch: Any, layers: Any, on_layer: Any, on_end: Any) -> bool:
+        return from_kernel(model, batch, layers, lambda *read: on_layer(*read[:3], read[3] * 1.4427), on_end)
 
     expected = extract(small_model, counts, plan, kernel=False)
     monkeypatch.setattr("scepsis.edges._attention.from_kernel", unlike)

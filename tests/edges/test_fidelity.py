@@ -8,7 +8,8 @@ import torch
 from scipy import sparse
 from toy_models import planted_cells, planted_model
 
-from scepsis.edges._fidelity import cosine_distance, measure_fidelity
+from scepsis.edges._ablation import Ablation
+from scepsis.edges._fidelity import cosine_distance
 from scepsis.models import Intervention, load
 from scepsis.models._language_head import language_head
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+PARTS = slice(0, 5), slice(5, None)
 HIGH, LOW = Intervention.zero_mlps([2]), Intervention.zero_heads([(0, 1)]) | Intervention.uniform_heads([(1, 0)])
 
 
@@ -32,16 +34,26 @@ def gene_tokens(model: Any) -> np.ndarray:
     return np.array(known)
 
 
-def measure(model: Any, counts: sparse.csr_matrix, *interventions: Intervention, split: int = 5, **options: Any) -> Any:
-    parts = (slice(0, split), slice(split, None))
-    blocks = [(counts[part], np.arange(counts.shape[0], dtype=np.uint64)[part]) for part in parts]
-    return measure_fidelity(model, blocks, list(interventions), tokens=gene_tokens(model), **options)
+def reading_of(model: Any, *interventions: Intervention, layers: tuple[int, ...] = (2,), **options: Any) -> Ablation:
+    tokens = gene_tokens(model)
+    sources = range(5)
+    return Ablation(
+        model, tokens=tokens, panel=tokens, layers=layers, sources=sources, interventions=interventions, **options
+    )
+
+
+def measure(model: Any, counts: sparse.csr_matrix, *interventions: Intervention, **options: Any) -> Any:
+    reading = reading_of(model, *interventions, **options)
+    for part in PARTS:
+        reading.compare(counts[part], np.arange(counts.shape[0], dtype=np.uint64)[part])
+    return reading.fidelity
 
 
 def slow(model: Any, counts: sparse.csr_matrix, chosen: Intervention) -> tuple[np.ndarray, np.ndarray]:
-    """Every cell by itself, all layers of both runs."""
+    """Every cell by itself, all layers of both runs, logits of all tokens; in the order in which cells are run."""
     hidden, logits = [], []
     cells = model.tokenize(counts, gene_tokens(model), np.arange(counts.shape[0], dtype=np.uint64))
+    cells = [cell for part in PARTS for cell in sorted(cells[part], key=lambda cell: -len(cell.ids))]
     for cell in (cell for cell in cells if len(cell.ids)):
         batch = model.batch([cell], [np.arange(len(cell.ids))])
         runs = []
@@ -95,6 +107,49 @@ def test_one_intervention_alone_is_run_from_its_own_layer(any_family: Any) -> No
     counts = make_counts()
     alone, both = measure(any_family, counts, HIGH)[0], measure(any_family, counts, HIGH, LOW)[0]
     np.testing.assert_allclose(alone.hidden, both.hidden, atol=1e-9)
+
+
+@pytest.mark.parametrize("layers", [(0,), (0, 2), (2,)])
+def test_attention_read_beside_is_that_read_alone(any_family: Any, layers: tuple[int, ...]) -> None:
+    """And both are that of a model in which nothing else is going on."""
+    counts = make_counts()
+    seeds = np.arange(9, dtype=np.uint64)
+    beside, alone = (reading_of(any_family, HIGH, LOW, layers=layers) for _ in range(2))
+    beside.compare(counts, seeds)
+    alone.add(counts, np.zeros(9, dtype=np.int64), seeds)
+    assert alone.fidelity == []
+    for number, chosen in enumerate((HIGH, LOW)):
+        with any_family.intervene(chosen):
+            changed = reading_of(any_family, layers=layers)
+            changed.add(counts, np.zeros(9, dtype=np.int64), seeds)
+        for layer in layers:
+            np.testing.assert_array_equal(beside.untouched(layer, chosen), alone.untouched(layer, chosen))
+            np.testing.assert_array_equal(beside.under(number, layer), alone.under(number, layer))
+            if (layer, chosen) != (1, LOW):
+                np.testing.assert_allclose(alone.under(number, layer), changed.untouched(layer, chosen), rtol=1e-5)
+
+
+def test_what_cannot_be_reached_is_not_run(any_family: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers run: two without, of two each where there is a readout above, none for an intervention at it."""
+    counts, seeds = make_counts(), np.arange(9, dtype=np.uint64)
+    reading = reading_of(any_family, HIGH, Intervention.zero_heads([(1, 1)]), batch_size=20)
+    reading.add(counts, np.zeros(9, dtype=np.int64), seeds)  # proves the seams
+    ran = [0, 0, 0]
+    for layer in range(3):
+        module = any_family.seams(layer).query
+        plain = module.forward
+
+        def forward(hidden: torch.Tensor, layer: int = layer, plain: Any = plain) -> torch.Tensor:
+            ran[layer] += 1
+            return plain(hidden)
+
+        monkeypatch.setattr(module, "forward", forward)
+    reading.add(counts, np.zeros(9, dtype=np.int64), seeds)
+    assert ran == [1, 2, 2], "once intact, and once from layer 1"
+    reading.compare(counts, seeds)
+    alone, again = 8, 1
+    extra = alone + again
+    assert ran == [1 + 1 + extra, 2 + 2 + extra, 2 + 3 + extra], "to the end, and for the floor"
 
 
 def test_the_floor_is_that_of_rounding(make_checkpoint: Callable[..., Path]) -> None:
@@ -154,4 +209,4 @@ def test_cosine_distance_loses_nothing() -> None:
 
 def test_no_cell_to_compare(any_family: Any) -> None:
     with pytest.raises(ValueError, match="nothing to compare"):
-        measure(any_family, sparse.csr_matrix((3, 60)), HIGH)
+        measure(any_family, sparse.csr_matrix((9, 60)), HIGH)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -182,6 +183,42 @@ def test_nothing_is_left_after_an_exception(any_family: AttentionModel) -> None:
     assert all(map(torch.equal, run(any_family, batch), before))
 
 
+def test_blocks_may_end_in_any_order(any_family: AttentionModel) -> None:
+    """As those of generators do."""
+    batch = make_batch(any_family, 9, 4)
+    before, identity = run(any_family, batch), (any_family.name, any_family.fingerprint)
+    with any_family.intervene(Intervention.zero_mlps([1])):
+        alone = run(any_family, batch), any_family.name, any_family.fingerprint
+    outer = any_family.intervene(Intervention.zero_heads([(0, 1)]))
+    inner = any_family.intervene(Intervention.zero_mlps([1]))
+    outer.__enter__()
+    inner.__enter__()
+    outer.__exit__(None, None, None)
+    assert (any_family.name, any_family.fingerprint) == alone[1:]
+    assert all(map(torch.equal, run(any_family, batch), alone[0]))
+    inner.__exit__(None, None, None)
+    assert (any_family.name, any_family.fingerprint) == identity
+    assert all(map(torch.equal, run(any_family, batch), before))
+
+
+def test_threads_do_not_mix_their_interventions(small_model: AttentionModel) -> None:
+    name = small_model.name
+
+    def other() -> None:
+        with small_model.intervene(Intervention.zero_mlps([1])):
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        with small_model.intervene(Intervention.zero_heads([(0, 1)])):
+            inside = small_model.name
+            with pytest.raises(RuntimeError, match="Another thread has"):
+                pool.submit(other).result()
+            assert small_model.name == inside
+            assert len(active_interventions(small_model)) == 1
+        pool.submit(other).result()
+    assert (small_model.name, hooks(small_model)) == (name, 0)
+
+
 def test_padding_changes_nothing(any_family: AttentionModel) -> None:
     together = run(any_family, make_batch(any_family, 12, 5), UNION)
     rng = np.random.default_rng(0)
@@ -270,10 +307,26 @@ def test_what_makes_no_intervention() -> None:
         Intervention.zero_heads([])
     with pytest.raises(ValueError, match="counted from 0 up, not -1"):
         Intervention.zero_heads([(0, -1)])
-    with pytest.raises(TypeError, match=r"\(layer, head\) pairs"):
-        Intervention.zero_heads([3])  # type: ignore[list-item]
+    for heads in ([3], [(0, 1, 2)], [(0.5, 1)], [("0", "1")], [(True, 1)], "L0H1", None):
+        with pytest.raises(TypeError, match=r"\(layer, head\) pairs"):
+            Intervention.uniform_heads(heads)  # type: ignore[arg-type]
+    for layers in ([1.5], "3", [True], None):
+        with pytest.raises(TypeError, match="`layers` takes whole numbers"):
+            Intervention.zero_mlps(layers)  # type: ignore[arg-type]
+    for reference in (None, np.zeros(3)):
+        with pytest.raises(TypeError, match="a batch of the model"):
+            Intervention.mean_heads([(0, 1)], reference=reference)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="unsupported operand"):
+        Intervention.zero_mlps([1]) | 3  # type: ignore[operator]
     with pytest.raises(ValueError, match="`mean_heads`"):
         Intervention(averaged=((0, 0),))
+
+
+def test_what_is_no_intervention_is_named(small_model: AttentionModel) -> None:
+    for given in ("top_5", [(0, 1)], None):
+        with pytest.raises(TypeError, match=r"takes an `Intervention`, .*zero_heads"), small_model.intervene(given):  # type: ignore[arg-type]
+            pass
+    assert hooks(small_model) == 0
 
 
 def test_an_intervention_is_a_value(small_model: AttentionModel) -> None:

@@ -11,7 +11,7 @@ from scipy import sparse
 from scepsis.edges._accumulate import Plan
 from scepsis.edges._attention import accumulate_attention
 from scepsis.models import Intervention, Tokens
-from scepsis.models._prefix import cached_prefix
+from scepsis.models._prefix import cached_prefix, only_reads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +66,41 @@ def test_a_batch_is_run_again_from_the_layer_with_the_same_result(any_family: At
         assert prefix.n_bytes == sum(4 * batch.ids.numel() * plain[0].shape[-1] for batch in batches)
     assert "forward" not in vars(any_family)
     assert torch.equal(any_family.forward(batches[0]), plain[0])
+
+
+def test_a_batch_is_run_again_from_the_highest_layer_that_serves(any_family: AttentionModel) -> None:
+    batch = make_batch(any_family, 12, 5)
+    plain = any_family.forward(batch)
+    chosen = [Intervention.zero_mlps([2]), Intervention.zero_heads([(1, 0)]), Intervention.zero_heads([(0, 1)])]
+    expected = []
+    for one in chosen:
+        with any_family.intervene(one):
+            expected.append(any_family.forward(batch))
+    count = Count(any_family)
+    with cached_prefix(any_family, 0, 2, 1) as prefix:
+        assert torch.equal(any_family.forward(batch), plain)
+        for number, one in enumerate(chosen):
+            with any_family.intervene(one):
+                assert torch.equal(any_family.forward(batch), expected[number])
+            assert count.n == [[1, 1, 2], [1, 2, 3], [2, 3, 4]][number]
+        assert torch.equal(any_family.forward(batch), plain)
+        assert count.n == [2, 3, 5]
+    assert prefix.layers == (1, 2)
+    assert (prefix.n_whole, prefix.n_resumed) == (2, 3)
+    assert prefix.n_bytes == 2 * 4 * batch.ids.numel() * plain.shape[-1]
+
+
+def test_what_only_reads_lets_states_above_be_kept(any_family: AttentionModel) -> None:
+    batch = make_batch(any_family, 12, 5)
+    any_family.forward(batch)
+    query = any_family.seams(1).query
+    for read, n_resumed in ((only_reads(lambda *_: None), 1), (lambda *_: None, 0)):
+        with cached_prefix(any_family, 2) as prefix:
+            hook = query.register_forward_hook(read)
+            any_family.forward(batch)
+            hook.remove()
+            any_family.forward(batch)
+            assert prefix.n_resumed == n_resumed
 
 
 def test_what_was_kept_under_an_intervention_above_serves_any(any_family: AttentionModel) -> None:

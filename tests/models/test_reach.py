@@ -90,6 +90,26 @@ def test_reach_is_what_changes(any_family: AttentionModel, kind: str) -> None:
     assert answers >= {"yes", "no"}
 
 
+def test_heads_that_are_all_uniform_feel_nothing_from_below(any_family: AttentionModel) -> None:
+    """Their weights stay those of the intervention alone, so that a difference tells of it and not of the model."""
+    batch, layer = make_batch(any_family, 11, 6), 2
+    read_there = [(layer, head) for head in range(any_family.n_heads)]
+    flat = Intervention.uniform_heads(read_there)
+    both = flat | Intervention.zero_mlps([0])
+
+    def weights(chosen: Intervention) -> list[torch.Tensor]:
+        with any_family.intervene(chosen):
+            found = read(any_family, batch)
+        parts = [found["attention", layer, head] for head in range(any_family.n_heads)]
+        return [(query @ key.transpose(-1, -2)).softmax(-1) for query, key in parts]
+
+    assert all(map(torch.equal, weights(flat), weights(both)))
+    assert reach(both, layer, heads=read_there) == "direct_only"
+    assert reach(both, layer, heads=[*read_there, (layer, any_family.n_heads)]) == "yes"
+    some_flat = Intervention.uniform_heads(read_there[1:]) | Intervention.zero_mlps([0])
+    assert reach(some_flat, layer, heads=read_there) == "yes"
+
+
 def test_a_union_reaches_as_far_as_its_lowest() -> None:
     high, low = Intervention.zero_mlps([5]), Intervention.zero_heads([(2, 0)])
     assert (reach(high, 4), reach(low, 4), reach(high | low, 4)) == ("no", "yes", "yes")

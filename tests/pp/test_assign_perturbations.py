@@ -160,6 +160,8 @@ def test_effects_of_overlapping_perturbations_need_the_assignment(untouched: Cal
     sps.pp.assign_perturbations(adata, guides, max_targets=None)
     with pytest.raises(ValueError, match=r"'NT' does not occur.*`control='non-targeting'`.*`control='complement'`\."):
         sps.tl.perturbation_effects(adata, overlapping=True, control="NT")
+    with untouched(adata), pytest.raises(ValueError, match=r"'complement'` goes with `overlapping=True`"):
+        sps.tl.perturbation_effects(adata, control="complement")
     adata.obsm["perturbation"] = adata.obsm["perturbation"][:, :3]
     with pytest.raises(ValueError, match=r"3 columns.*8 rows"):
         sps.tl.perturbation_effects(adata, overlapping=True)

@@ -129,6 +129,22 @@ def test_perturbed_genes_are_forced_by_word(screen: ad.AnnData, caplog: pytest.L
     assert screen.uns["select_panel"]["params"]["force"] == "perturbed"
 
 
+def test_of_cells_with_several_perturbations_every_perturbed_gene_is_forced(
+    make_screen: Callable[..., ad.AnnData],
+) -> None:
+    """Every perturbed cell has G5 too, so that no label names a gene alone."""
+    adata = make_screen(n_genes=60, perturbed=("G1", "G2"))
+    label = adata.obs.pop("perturbation").astype(str)
+    guides = pd.DataFrame({f"{gene}_g1": label == gene for gene in ("G1", "G2")}, index=adata.obs_names)
+    guides["G5_g1"], guides["non-targeting_1"] = label != "non-targeting", label == "non-targeting"
+    sps.pp.assign_perturbations(adata, guides.astype(int) * 40, max_targets=None)
+    sps.pp.select_cells(adata)
+    sps.pp.select_panel(adata, n_top_genes=3, force="perturbed")
+    assert {"G1", "G2", "G5"} <= _panel(adata)
+    assert len(_panel(adata)) <= 6
+    assert adata.uns["select_panel"]["params"]["n_perturbed"] == 3
+
+
 def test_perturbed_genes_by_symbol(screen: ad.AnnData) -> None:
     screen.var["symbol"] = screen.var_names
     screen.var_names = screen.var["ensembl_id"].to_numpy()

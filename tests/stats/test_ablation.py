@@ -53,6 +53,7 @@ def test_error_of_cells_is_the_jackknife_and_falls_with_their_root() -> None:
         drops.append(target.drop(one, two))
     expected = np.sqrt((blocks - 1) / blocks * np.sum((np.array(drops) - np.mean(drops)) ** 2))
     assert found.standard_error == pytest.approx(expected)
+    assert found.drop == pytest.approx(target.drop(np.sum(before, axis=0) / 80, np.sum(after, axis=0) / 80))
     assert found.needed(expected) == 80
     assert found.needed(expected / 2) == 320
     assert found.needed(expected * 10) == 1

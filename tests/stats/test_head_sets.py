@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from math import comb
 
 import numpy as np
 
@@ -52,6 +53,16 @@ def test_entropy_is_matched_to_the_nearest() -> None:
     distance = np.sort(np.abs(ENTROPY[every].mean(axis=1) - ENTROPY[[0, 1, 7]].mean()))
     np.testing.assert_allclose(np.sort(np.abs(few.entropy_difference)), distance[:30])
     assert not few.enumerated
+
+
+def test_sets_are_made_of_those_that_may_be() -> None:
+    among = LAYER < 3
+    found = matched_sets([5], LAYER, None, 200, rng(), by_layer=False, among=among)
+    assert sorted(found.sets.ravel().tolist()) == [one for one in range(18) if one != 5]
+    assert found.n_possible == 17
+    drawn = matched_sets([0, 1, 7], LAYER, ENTROPY, 40, rng(), by_layer=False, among=among)
+    assert among[drawn.sets].all()
+    assert drawn.n_possible == comb(18, 3) - 1
 
 
 def test_without_layers_every_other_head_is_one() -> None:

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm, rankdata
 
 from scepsis.stats._pair_space import PairSpace
-from scepsis.stats._partial import balanced_sample, normal_scores, pair_covariates, partial_correlations
+from scepsis.stats._partial import Given, balanced_sample, normal_scores, pair_covariates, partial_correlations
 
 
 def dyads(n_genes: int) -> PairSpace:
@@ -13,7 +13,7 @@ def dyads(n_genes: int) -> PairSpace:
 
 
 def one(scores: np.ndarray, member: np.ndarray, covariates: np.ndarray, space: PairSpace, max_df: int = 999):
-    (found,) = partial_correlations(scores[:, None], member, covariates, space, max_df=max_df)
+    (found,) = partial_correlations(scores[:, None], Given.of(member, covariates), space, max_df=max_df)
     return found
 
 

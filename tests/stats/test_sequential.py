@@ -48,6 +48,28 @@ def test_it_stops_when_the_decision_is_clear_and_takes_no_more() -> None:
     assert test.p_value == 1.0
 
 
+def test_draws_ahead_are_about_those_that_it_takes() -> None:
+    """Each time as many are drawn as it says: never more than are left, never none, few more than it took."""
+    rng = np.random.default_rng(0)
+    wasted, blocks = [], []
+    for share in (0.9, 0.5, 0.2, 0.05, 0.0):
+        for _ in range(20):
+            test, n, rounds = SequentialTest(0.0, n_most=200, n_exceed=10), 0, 0
+            while not test.done:
+                assert max(1, 10 - test.exceeded) <= test.n_ahead or test.n_ahead == 200 - n
+                assert test.n_ahead <= 200 - n
+                some, rounds = rng.random(test.n_ahead) < share, rounds + 1
+                n += len(some)
+                for exceeds in some:
+                    test.add(1.0 if exceeds else -1.0)
+            assert test.n_ahead == 0
+            wasted.append(n / len(test.draws))
+            blocks.append(rounds)
+    assert np.mean(wasted) < 1.25
+    assert np.mean(blocks) < 5
+    assert SequentialTest(0.0, n_most=200, n_exceed=10).n_ahead == 10
+
+
 def test_randomised_p_value_is_uniform() -> None:
     rng = np.random.default_rng(1)
     found = []

@@ -126,6 +126,8 @@ def _named(edges: EdgesLike) -> dict[str, str | pd.DataFrame]:
     for name, one in named.items():
         if not isinstance(name, str) or not name or not isinstance(one, str | pd.DataFrame):
             msg = f"`edges` must name keys of `adata.varp` or tables, not {name!r}: {type(one).__name__}."
+            if isinstance(name, int) and isinstance(one, str):  # layers by number, as `get.layer_keys` gives them
+                msg += " Of layers by number pass the keys alone: `list(scepsis.get.layer_keys(adata, ...).values())`."
             raise TypeError(msg)
     return named
 

@@ -107,12 +107,18 @@ class Rows:
 
     @property
     def ablated(self) -> tuple[str, str] | None:
-        """Condition whose heads were held against random ones, and the first readout at which they were."""
-        for analysis, name in self.by_name:
-            if analysis == "A12" and name.endswith(AGAINST_RANDOM):
-                condition, readout = name.removesuffix(AGAINST_RANDOM).split("/")
-                return condition, readout
-        return None
+        """Condition whose heads were held against random ones in the last run, and the first readout there."""
+        against = [
+            (str(row["key"]), name)
+            for (analysis, name), row in self.by_name.items()
+            if analysis == "A12" and name.endswith(AGAINST_RANDOM) and row["status"] != "not_run"
+        ]
+        if not against:
+            return None
+        last = against[-1][0]
+        first = next(name for key, name in against if key == last)
+        condition, readout = first.removesuffix(AGAINST_RANDOM).split("/")
+        return condition, readout
 
     def orthogonal(self, readout: str) -> list[Piece]:
         """Other interventions than heads taken out, as far as the readout can feel them."""
@@ -130,6 +136,8 @@ class Rows:
             return f"{what}: {words(row['status'])}" + (f" ({row['reason']})" if row["reason"] else "")
         if row["role"] == "exploratory":
             return f"how the layers of {self.edges} were chosen is not on record"
+        if row["role"] == "descriptive" and str(row["name"]).endswith(AGAINST_RANDOM):
+            return f"{what}: its heads were chosen by the responders that they are judged by"
         if str(row["reason"]).startswith(RESIDUAL_IMBALANCE):
             return f"{what}: {row['reason']}"
         expected = self.network if row["reference"] else self.screen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from scepsis._core._edge_sets import EdgeSet
     from scepsis._core._types import FloatArray
 
+logger = logging.getLogger(__name__)
+#: On record for a random sample: hash of the cells that it is from (with ``n_``: their number).
+SAMPLE_OF = "sample_of"
 #: What a gene shows alone; an edge that says no more than these says nothing of pairs.
 FEATURES = (VARIANCE, MEAN, DETECTION_RATE)
 
@@ -36,12 +40,16 @@ def gene_features(adata: AnnData) -> FloatArray:
 
 
 def require_same_cells(adata: AnnData, sets: list[EdgeSet], *, features: bool, allow: bool) -> bool:
-    """Whether everything that has a record is from the same cells; raise `ValueError` if not, unless allowed."""
+    """
+    Whether everything that has a record is from the same cells; raise `ValueError` if not, unless allowed.
+
+    A random sample of some cells stands beside all of them: noise is all that it adds. That is logged.
+    """
     records = [(one.slot, one.params, _remedy(one)) for one in sets]
     if features:
         records.append((f"adata.uns[{GENE_FEATURES!r}]", feature_params(adata), "scepsis.pp.gene_features(adata)"))
     known = [one for one in records if one[1].get("cells_hash")]
-    differing = [one for one in known if one[1]["cells_hash"] != known[0][1]["cells_hash"]]
+    differing = [one for one in known if chosen_cells(one[1]) != chosen_cells(known[0][1])]
     if differing and not allow:
         (first, first_params, first_call), (other, other_params, other_call) = known[0], differing[0]
         msg = (
@@ -50,7 +58,19 @@ def require_same_cells(adata: AnnData, sets: list[EdgeSet], *, features: bool, a
             f"`{other_call}` or `{first_call}` anew; or pass `allow_different_cells=True`."
         )
         raise ValueError(msg)
-    return not differing
+    same = len({params["cells_hash"] for _, params, _ in known}) < 2
+    for slot, params, _ in known:
+        if SAMPLE_OF in params and not same:
+            logger.warning(
+                "`%s` is from a random sample of %d of the %d cells that were chosen: noisier than from all of "
+                "them", slot, params["n_cells"], params[f"n_{SAMPLE_OF}"],
+            )  # fmt: skip
+    return same
+
+
+def chosen_cells(params: dict[str, Any]) -> str:
+    """Hash of the cells that were chosen, also where a random sample of them was read."""
+    return str(params.get(SAMPLE_OF, params.get("cells_hash", "")))
 
 
 def _remedy(one: EdgeSet) -> str:

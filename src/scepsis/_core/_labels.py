@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 #: Stands for all cells without the perturbation, in place of the label of control cells.
 COMPLEMENT = "complement"
+#: On record for ``max_targets=None``: a cell has as many perturbations as it has.
+ANY_NUMBER = -1
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,12 @@ def read_labels(adata: AnnData, groupby: str, control: str) -> Labels:
     _require_strings(column, slot)
     grouped = column.astype("category").cat.remove_unused_categories().cat
     found = [label for label in grouped.categories if label]
+    if control == COMPLEMENT and control not in found:
+        msg = (
+            f"`control={COMPLEMENT!r}` goes with `overlapping=True`: the complement of a perturbation is all cells "
+            f"without it, and `{slot}` alone gives every cell one label."
+        )
+        raise ValueError(msg)
     require_label(found, control, slot=slot, argument="control")
     names = [str(label) for label in found if label != control]
     if not names:
@@ -104,6 +112,33 @@ def read_overlapping(adata: AnnData, groupby: str, control: str) -> tuple[Labels
         )  # fmt: skip
         labelled = (labels == control).to_numpy(dtype=bool)
     return Labels(names, np.where(labelled, -1, -2), members), str(stored["params"]["control"])
+
+
+def assignment_slots(groupby: str) -> dict[str, list[str]]:
+    """Where `read_overlapping` reads, beside ``obs``."""
+    return {"uns": [AssignmentKeys(groupby).uns], "obsm": [groupby]}
+
+
+def require_unperturbed(adata: AnnData, groupby: str, control: str, *, overlapping: bool) -> str:
+    """
+    Label of the cells that edges can be made from: `control`, or that of unperturbed cells beside a complement.
+
+    Raises what the readers of labels raise, and `ValueError` where no cell has that label.
+    """
+    if not overlapping:
+        read_labels(adata, groupby, control)
+        return control
+    unperturbed = read_overlapping(adata, groupby, control)[1]
+    if control != COMPLEMENT:
+        return control
+    if not (adata.obs[groupby] == unperturbed).any():
+        msg = (
+            f"No cell of `adata.obs[{groupby!r}]` is {unperturbed!r}: every cell has guides against some target. Edges "
+            "made from these cells have seen the labels that they are scored against, and there are no others to "
+            "choose among. Score edges from other cells by `scepsis.tl.perturbation_auroc(adata, edges=...)`."
+        )
+        raise ValueError(msg)
+    return unperturbed
 
 
 def _require_strings(column: pd.Series[Any], slot: str) -> None:

@@ -39,6 +39,16 @@ class RunnableModel(HasVocabulary, Protocol):
     def dtype(self) -> object: ...
 
 
+def require_model(model: Any) -> None:
+    """Raise for what is no model, and for one in training mode: dropout would draw what no seed governs."""
+    if not hasattr(model, "network") or not hasattr(model, "vocabulary"):
+        msg = f"`model` takes what `scepsis.models.load` gives, not {model!r}."
+        raise TypeError(msg)
+    if any(module.training for module in model.network.modules()):
+        msg = f"{model.name!r} is in training mode, where dropout draws; call `model.network.eval()` first."
+        raise ValueError(msg)
+
+
 def cell_blocks(
     adata: AnnData, rows: IntArray, seed: int
 ) -> Iterator[tuple[IntArray, sparse.csr_matrix, NDArray[Any]]]:

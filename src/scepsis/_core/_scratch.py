@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 CARRIED = ("log1p", MATCH_GENES)
 
 
-def scratch(adata: AnnData, *, uns: Iterable[str] = (), varm: Iterable[str] = ()) -> AnnData:
+def scratch(adata: AnnData, *, uns: Iterable[str] = (), varm: Iterable[str] = (), obsm: Iterable[str] = ()) -> AnnData:
     """
-    Another AnnData with the values, cells and genes of `adata`, and of what was made from them `uns` and `varm` alone.
+    Another AnnData with the values, cells and genes of `adata`, and of what was made from them the named entries alone.
 
     ``X`` and layers are shared, not copied; ``obs`` and ``var`` are copies. Names that `adata` lacks are passed over.
     """
@@ -41,6 +41,7 @@ def scratch(adata: AnnData, *, uns: Iterable[str] = (), varm: Iterable[str] = ()
             obs=adata.obs.copy(),
             var=adata.var.copy(),
             layers=dict(adata.layers),
+            obsm={name: adata.obsm[name] for name in obsm if name in adata.obsm},
             varm={name: adata.varm[name] for name in varm if name in adata.varm},
             uns={name: adata.uns[name] for name in (*CARRIED, *uns) if name in adata.uns},
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import get_close_matches
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +12,13 @@ import numpy as np
 from scepsis._core._control_names import names_no_target
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
+
+    from scepsis._core._types import Head
 
 
 def listing(names: Iterable[object], *, limit: int = 8) -> str:
@@ -57,6 +61,32 @@ def require_positive(value: float, *, argument: str, minimum: float = 1) -> None
     if isinstance(value, bool) or not np.isreal(value) or not np.isfinite(value) or value < minimum:
         msg = f"`{argument}` must be at least {minimum}, not {value!r}."
         raise ValueError(msg)
+
+
+def require_integers(values: Any, *, argument: str) -> list[int]:
+    """One whole number or several, numpy's included; a boolean is none, and nothing is rounded."""
+    several = isinstance(values, Iterable) and not isinstance(values, str)
+    found: list[Any] = list(values) if several else [values]
+    if not all(map(_is_integer, found)):
+        msg = f"`{argument}` takes whole numbers, not {values!r}."
+        raise TypeError(msg)
+    return [int(one) for one in found]
+
+
+def require_heads(heads: Any, *, argument: str) -> list[Head]:
+    """Pairs of whole numbers."""
+    try:
+        pairs: list[tuple[Any, ...]] = [tuple(pair) for pair in heads]
+    except TypeError:
+        pairs = [()]
+    if not all(len(pair) == 2 and all(map(_is_integer, pair)) for pair in pairs):
+        msg = f"`{argument}` takes (layer, head) pairs, for example `[(3, 0), (3, 5)]`, not {heads!r}."
+        raise TypeError(msg)
+    return [(int(layer), int(head)) for layer, head in pairs]
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def require_between(value: float, low: float, high: float, *, argument: str) -> None:

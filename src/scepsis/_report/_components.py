@@ -90,8 +90,7 @@ def _effects_sentence(own: pd.DataFrame) -> str:
 def _effects_table(found: pd.DataFrame) -> Markup:
     rows = []
     for _, row in found.iterrows():
-        within = row["adjustment"] == "within"
-        low, high, p = (row[f"{name}{'_source' if within else ''}"] for name in ("ci_low", "ci_high", "p_value"))
+        low, high, p = (row[name] for name in ("ci_low", "ci_high", "p_value"))
         rows.append(
             [
                 str(row["edges"]), _compared(row), ADJUSTMENTS[str(row["adjustment"])], words(row["status"]),
@@ -100,10 +99,7 @@ def _effects_table(found: pd.DataFrame) -> Markup:
             ]
         )  # fmt: skip
     head = ["effects in", "compared by", "correlation", "status", "genes", "rho", "95 % interval", "p", "detectable"]
-    caption = (
-        "How effects in the model rank measured effects (intervals by perturbed gene and target; within perturbed "
-        "genes, by these)"
-    )
+    caption = "How effects in the model rank measured effects (intervals by perturbed gene and target)"
     return table(caption, head, rows, text_columns=4)
 
 

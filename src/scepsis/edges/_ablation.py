@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,24 +11,44 @@ import torch
 
 from scepsis.edges._accumulate import Plan
 from scepsis.edges._attention import Extraction, to_batch
+from scepsis.edges._fidelity import Comparison, States
 from scepsis.edges._panel import panel_attention
 from scepsis.models._prefix import cached_prefix
 from scepsis.models._protocol import place
+from scepsis.models._reach import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+    from scipy import sparse
 
     from scepsis._core._types import FloatArray, IntArray
     from scepsis.edges._attention import _Target
     from scepsis.edges._cells import Cell
+    from scepsis.edges._fidelity import Fidelity
     from scepsis.models import AttentionModel, Batch, Intervention
+
+    _Add = Callable[[int, _Target, torch.Tensor, torch.Tensor, torch.Tensor | None], None]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A batch, and what was read of it before memory ran out."""
+
+    batch: Batch
+    cells: Sequence[Cell]
+    targets: Sequence[_Target | None]
+    done: set[tuple[int, int]]
 
 
 class Ablation(Extraction):
     """
     Reads attention at some layers without an intervention, head by head, and under each of several.
 
-    Layers below the lowest one that is touched are not run again for interventions that begin at the same layer.
+    Under an intervention a batch is run from the lowest layer that is touched to the highest that is read, and not at
+    all where nothing that is read can be reached. Cells that are compared (:meth:`compare`) are run to their end: in
+    the same passes, their hidden states and logits are held against those without the intervention.
 
     Where an intervention touches heads of a layer that is read, their maps are left out of its mean, and `without`
     leaves them out of the mean that it is compared with: what an intervention does *behind* a map says nothing of it.
@@ -67,47 +89,70 @@ class Ablation(Extraction):
             {layer: place(np.array(kept_heads(one, layer, model.n_heads)), model.device) for layer in plan.layers}
             for one in self.interventions
         ]
+        self._comparison: Comparison | None = None
+        self._compares = False
+
+    def compare(
+        self, counts: sparse.csr_matrix, seeds: NDArray[np.uint64], on_cells: Callable[[int], object] = int
+    ) -> None:
+        """Add a block of cells, and compare their hidden states and logits with and without each intervention too."""
+        if self._comparison is None:
+            self._comparison = Comparison(self.model, len(self.interventions))
+        self._compares = True
+        try:
+            self.add(counts, np.zeros(counts.shape[0], dtype=np.int64), seeds, on_cells)
+        finally:
+            self._compares = False
+
+    @property
+    def fidelity(self) -> list[Fidelity]:
+        """What each intervention moves in the cells that were compared; none where none were."""
+        return [] if self._comparison is None else self._comparison.results()
 
     @torch.no_grad()
     def _run(self, cells: Sequence[Cell], done: set[tuple[int, int]]) -> None:
         batch = to_batch(self.model, cells)
-        targets = self._targets(batch, cells)
-        # Runs that begin at one layer share what lies below it, the one without an intervention those of the most.
-        groups: dict[int, list[int]] = {}
-        for number, one in enumerate(self.interventions):
-            groups.setdefault(one.lowest, []).append(number)
-        is_first = True
-        for lowest, numbers in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
-            with cached_prefix(self.model, lowest):
-                if is_first:
-                    self._read(batch, cells, targets, self._add, done)
-                for number in numbers:
-                    self._treat(number, self.interventions[number], batch, cells, targets, done)
-            is_first = False
+        run = _Run(batch, cells, self._targets(batch, cells), done)
+        found = []
+        with cached_prefix(self.model, *{one.lowest for one in self.interventions}):
+            intact = self._observe(run, self._add, self.plan.layers)
+            for number, one in enumerate(self.interventions):
+                layers = [layer for layer in self.plan.layers if reach(one, layer) != "no"]
+                if intact is None and not layers:
+                    continue
+                with self.model.intervene(one):
+                    states = self._treat(number, run, layers, None if intact is None else (one.lowest, intact))
+                if intact is not None and states is not None and self._comparison is not None:
+                    found.append(self._comparison.distances(intact, states))
+        # Where memory runs out in a batch, none of it was added.
+        if intact is not None and self._comparison is not None:
+            self._comparison.add(cells, intact, found)
 
-    def _treat(
-        self,
-        number: int,
-        intervention: Intervention,
-        batch: Batch,
-        cells: Sequence[Cell],
-        targets: Sequence[_Target | None],
-        done: set[tuple[int, int]],
-    ) -> None:
-        """Read a batch under an intervention; what is done is told apart from other runs by the layer's number."""
+    def _observe(
+        self, run: _Run, add: _Add, layers: Sequence[int], below: tuple[int, States] | None = None
+    ) -> States | None:
+        """Read some layers of a batch; where states are compared, run it to its end and watch them."""
+        if not self._compares:
+            self._read(run.batch, run.cells, run.targets, add, run.done, layers=layers)
+            return None
+
+        def whole() -> torch.Tensor:
+            if not layers:
+                return self.model.forward(run.batch)
+            ends: list[torch.Tensor] = []
+            self._read(run.batch, run.cells, run.targets, add, run.done, layers=layers, on_end=ends.append)
+            return ends[-1]
+
+        return States.of(self.model, run.batch, whole, below=below)
+
+    def _treat(self, number: int, run: _Run, layers: Sequence[int], below: tuple[int, States] | None) -> States | None:
+        """Observe a batch under an intervention; what is done is told apart from other runs by the layer's number."""
         offset = (number + 1) * self.model.n_layers
-        own = {(layer - offset, cell) for layer, cell in done if 0 <= layer - offset < self.model.n_layers}
-
-        def add(
-            layer: int, target: _Target, query: torch.Tensor, key: torch.Tensor, log_sum: torch.Tensor | None
-        ) -> None:
-            self._add_treated(number, layer, target, query, key, log_sum)
-
+        own = {(layer - offset, cell) for layer, cell in run.done if 0 <= layer - offset < self.model.n_layers}
         try:
-            with self.model.intervene(intervention):
-                self._read(batch, cells, targets, add, own)
+            return self._observe(replace(run, done=own), partial(self._add_treated, number), layers, below)
         finally:
-            done |= {(layer + offset, cell) for layer, cell in own}
+            run.done.update((layer + offset, cell) for layer, cell in own)
 
     def _add_treated(
         self,
@@ -152,6 +197,8 @@ class Ablation(Extraction):
 
     def under(self, number: int, layer: int) -> FloatArray:
         """Sum over cells of the mean over heads that an intervention leaves alone, under it."""
+        if reach(self.interventions[number], layer) == "no":
+            return self.untouched(layer, self.interventions[number])
         sums: FloatArray = self.treated[number, self.plan.layers.index(layer)].view(self._shape).cpu().numpy()
         return sums
 

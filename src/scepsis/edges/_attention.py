@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from scepsis._core._types import IntArray
     from scepsis.edges._accumulate import AttentionSums, Plan
     from scepsis.edges._cells import Cell
+    from scepsis.edges._readers import OnEnd
     from scepsis.models import AttentionModel, Batch, Tokens
 
 #: How far the check of the reading may be off, relative.
@@ -130,8 +131,12 @@ class Extraction:
         targets: Sequence[_Target | None],
         add: Callable[[int, _Target, torch.Tensor, torch.Tensor, torch.Tensor | None], None],
         done: set[tuple[int, int]],
+        *,
+        layers: Sequence[int] | None = None,
+        on_end: OnEnd | None = None,
     ) -> None:
-        """Run the model once, and `add` what every layer asked for says of every cell."""
+        """Run the model once, and `add` what every layer asked for (of the plan's, all or some) says of every cell."""
+        layers = self.plan.layers if layers is None else layers
 
         def on_layer(layer: int, query: torch.Tensor, key: torch.Tensor, log_sum: torch.Tensor | None) -> None:
             if log_sum is not None:
@@ -144,12 +149,12 @@ class Extraction:
 
         if self.kernel:
             try:
-                self.kernel = from_kernel(self.model, batch, self.plan.layers, on_layer)
+                self.kernel = from_kernel(self.model, batch, layers, on_layer, on_end)
             except _UnlikeSumsError:
                 self.kernel = False
             if self.kernel:
                 return
-        from_projections(self.model, batch, self.plan.layers, on_layer)
+        from_projections(self.model, batch, layers, on_layer, on_end)
 
     def _trust(self, log_sum: torch.Tensor, query: torch.Tensor, key: torch.Tensor, n_tokens: int) -> None:
         """Before anything is read with a kernel's log sums, see on some rows of one cell that they are such."""

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from scepsis.edges._cells import Batches
-from scepsis.models._language_head import language_head
-from scepsis.models._prefix import cached_prefix
+from scepsis.models._language_head import condensed, language_head
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
-    from scipy import sparse
 
-    from scepsis._core._types import FloatArray, IntArray
-    from scepsis.models import AttentionModel, Batch, Intervention, Tokens
+    from scepsis._core._types import FloatArray
+    from scepsis.edges._cells import Cell
+    from scepsis.models import AttentionModel, Batch
 
 #: Hidden states that are moved by more than this are materially so, after the paper.
 MATERIAL = 0.02
 #: Cells whose floor is measured.
 _FLOOR_CELLS = 16
-#: Tokens whose logits are made at a time.
-_TOKENS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -39,8 +35,8 @@ class Fidelity:
     :math:`1 - \cos(\bar h_l, \bar h'_l)`; the logit distance is that of all logits at all tokens laid end to end.
     """
 
-    #: Cells x (layers + 1), in the order the cells came: states that enter each layer, and those after the last. NaN
-    #: between layers whose `block` the family does not name.
+    #: Cells x (layers + 1), the longest cells of each block first: states that enter each layer, and those after the
+    #: last. NaN for layers whose `block` the family does not name.
     hidden: FloatArray
     #: By cell; NaN for a model without a language-model head.
     logits: FloatArray
@@ -86,30 +82,12 @@ class Fidelity:
         return bool(self.at(layer) > self.floor_hidden[layer])
 
 
-@dataclass(frozen=True)
-class _Cell:
-    index: int
-    tokens: Tokens
-
-    def __len__(self) -> int:
-        return len(self.tokens.ids)
-
-
-def measure_fidelity(
-    model: AttentionModel,
-    blocks: Iterable[tuple[sparse.csr_matrix, NDArray[np.uint64]]],
-    interventions: Sequence[Intervention],
-    *,
-    tokens: IntArray,
-    batch_size: int | None = None,
-    on_cells: Callable[[int], object] = int,
-) -> list[Fidelity]:
+class Comparison:
     """
-    Run cells intact and under each intervention, and compare; one result per intervention.
+    Compares hidden states and logits of cells with and without each of several interventions.
 
-    Blocks are raw counts and one number per cell for whatever a family draws. Every batch is run once intact and once
-    per intervention, from the lowest layer that any of them touches where the family names its `block`; layers below
-    are not computed again. Nothing of a batch is kept when it is done but its distances.
+    Whoever runs the cells gives it the states of every run (:meth:`States.of`), so that they are compared in the pass
+    that something else is read in. Nothing of a batch is kept when it is done but its distances.
 
     The floor is measured on the first 16 cells, which are run twice more: in the same way, which on a deterministic
     device gives 0; and one by one, with their tokens in reverse order where a model's attention does not depend on
@@ -117,78 +95,100 @@ def measure_fidelity(
     is largest: what rounding does differs much between cells. In half precision it can exceed what an intervention
     does.
     """
-    batches = Batches(batch_size, model.device)
-    seen = [_Distances() for _ in interventions]
-    floor = _Distances()
-    lowest = min((one.lowest for one in interventions), default=0)
 
-    def run(cells: Sequence[_Cell]) -> None:
-        batch = _batch(model, cells)
-        found: list[tuple[NDArray[Any], NDArray[Any]]] = []
-        with cached_prefix(model, lowest) if lowest else nullcontext():
-            intact = _States.of(model, batch)
-            for one in interventions:
-                with model.intervene(one):
-                    found.append(intact.distances(model, _States.of(model, batch, below=(one.lowest, intact))))
-        index = [cell.index for cell in cells]
-        if floor.n < _FLOOR_CELLS:
-            floor.add(index, *_rounding(model, cells, batch, intact))
-        # Where memory runs out in a batch, none of it was added.
-        for distances, (hidden, logits) in zip(seen, found, strict=True):
-            distances.add(index, hidden, logits)
+    def __init__(self, model: AttentionModel, n_interventions: int) -> None:
+        self.model = model
+        head = language_head(model)
+        self.condense = None if head is None else condensed(head)
+        self._seen = [_Distances() for _ in range(n_interventions)]
+        self._floor = _Distances()
 
-    n = 0
-    for counts, seeds in blocks:
-        encoded = model.tokenize(counts, tokens, seeds)
-        cells = [_Cell(n + index, one) for index, one in enumerate(encoded) if len(one.ids)]
-        n += len(encoded)
-        on_cells(len(encoded) - len(cells))
-        for members in batches.run(cells, run):
-            on_cells(len(members))
-    if not floor.n:
-        msg = "No cell has a gene of the model's vocabulary: there is nothing to compare."
-        raise ValueError(msg)
-    return [one.result(floor) for one in seen]
+    def distances(self, one: States, other: States) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Of two runs of a batch: cells x (layers + 1), and cells, NaN without a head."""
+        hidden = cosine_distance(one.pooled, other.pooled).cpu().numpy()
+        if self.condense is None:
+            return hidden, np.full(len(hidden), np.nan)
+        logits = [
+            cosine_distance(a.ravel(), b.ravel()).item()
+            for a, b in zip(one.logits(self.condense), other.logits(self.condense), strict=True)
+        ]
+        return hidden, np.array(logits)
+
+    def add(self, cells: Sequence[Cell], intact: States, found: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> None:
+        """Take the distances of a batch, one pair of arrays for each intervention: all of them, when it is done."""
+        if self._floor.n < _FLOOR_CELLS:
+            self._floor.add(*self._rounding(cells, intact))
+        for distances, one in zip(self._seen, found, strict=True):
+            distances.add(*one)
+
+    def results(self) -> list[Fidelity]:
+        """One for each intervention."""
+        if not self._floor.n:
+            msg = "No cell has a gene of the model's vocabulary: there is nothing to compare."
+            raise ValueError(msg)
+        floor = self._floor.largest()
+        return [Fidelity(*one.joined(), *floor) for one in self._seen]
+
+    def _rounding(self, cells: Sequence[Cell], intact: States) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Distances of a batch from itself, run again and run otherwise: of each cell the larger ones."""
+        model = self.model
+        again = self.distances(intact, States.of(model, intact.batch))
+        apart = []
+        for row, cell in enumerate(cells):
+            order = cell.order if model.causal else cell.order[::-1].copy()
+            single = States.of(model, model.batch([cell.tokens], [order]))
+            apart.append(self.distances(intact.alone(row, single.batch), single))
+        hidden, logits = (np.concatenate(parts) for parts in zip(*apart, strict=True))
+        return np.fmax(again[0], hidden), np.fmax(again[1], logits)
 
 
 class _Distances:
-    """Distances of cells, which come in any order."""
+    """Distances of cells, batch by batch."""
 
     def __init__(self) -> None:
-        self.index: list[int] = []
+        self.n = 0
         self.hidden: list[NDArray[Any]] = []
         self.logits: list[NDArray[Any]] = []
 
-    @property
-    def n(self) -> int:
-        return len(self.index)
-
-    def add(self, index: Sequence[int], hidden: NDArray[Any], logits: NDArray[Any]) -> None:
-        self.index += index
+    def add(self, hidden: NDArray[Any], logits: NDArray[Any]) -> None:
+        self.n += len(hidden)
         self.hidden.append(hidden)
         self.logits.append(logits)
 
+    def joined(self) -> tuple[FloatArray, FloatArray]:
+        return np.concatenate(self.hidden), np.concatenate(self.logits)
+
     def largest(self) -> tuple[FloatArray, float]:
-        return np.concatenate(self.hidden).max(0), float(np.concatenate(self.logits).max())
-
-    def result(self, floor: _Distances) -> Fidelity:
-        order = np.argsort(self.index)
-        return Fidelity(np.concatenate(self.hidden)[order], np.concatenate(self.logits)[order], *floor.largest())
+        hidden, logits = self.joined()
+        return hidden.max(0), float(logits.max())
 
 
-@dataclass(frozen=True)
-class _States:
+class States:
     """What is compared of a batch: means by layer, and the last states, of which logits are made when needed."""
 
-    #: Cells x (layers + 1) x width, double precision.
-    pooled: torch.Tensor
-    #: Cells x tokens x width.
-    last: torch.Tensor
-    batch: Batch
+    def __init__(self, pooled: torch.Tensor, last: torch.Tensor, batch: Batch) -> None:
+        #: Cells x (layers + 1) x width, double precision.
+        self.pooled = pooled
+        #: Cells x tokens x width.
+        self.last = last
+        self.batch = batch
+        self._logits: list[torch.Tensor] = []
 
     @classmethod
-    def of(cls, model: AttentionModel, batch: Batch, *, below: tuple[int, _States] | None = None) -> _States:
-        """Run a batch; `below` is a layer, and what is known to be the same up to where it is entered."""
+    def of(
+        cls,
+        model: AttentionModel,
+        batch: Batch,
+        run: Callable[[], torch.Tensor] | None = None,
+        *,
+        below: tuple[int, States] | None = None,
+    ) -> States:
+        """
+        Watch a batch while it runs.
+
+        `run` gives the hidden states after the last layer; `below` is a layer, and what is known to be the same up to
+        where it is entered.
+        """
         weights = batch.mask.double() / batch.mask.sum(1, keepdim=True)
         first = 0 if below is None else below[0] + 1
         pooled = {} if below is None else dict(enumerate(below[1].pooled.unbind(1)[:first]))
@@ -202,31 +202,24 @@ class _States:
                 if block is not None:
                     hook = _Entering(pool, layer)
                     stack.callback(block.register_forward_pre_hook(hook, with_kwargs=True).remove)
-            last = model.forward(batch)
+            last = model.forward(batch) if run is None else run()
         pool(model.n_layers, last)
         missing = torch.full_like(pooled[model.n_layers], float("nan"))
         return cls(torch.stack([pooled.get(at, missing) for at in range(model.n_layers + 1)], 1), last, batch)
 
-    def distances(self, model: AttentionModel, other: _States) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Cells x (layers + 1), and cells; NaN without a head."""
-        hidden = cosine_distance(self.pooled, other.pooled).cpu().numpy()
-        return hidden, self._logit_distances(model, other).cpu().numpy()
+    def logits(self, condense: Callable[[torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:
+        """Of each cell, tokens x what stands for its logits; made once."""
+        if not self._logits:
+            with torch.no_grad():
+                self._logits = [condense(self.last[row, :n]) for row, n in enumerate(self.batch.n_tokens)]
+        return self._logits
 
-    def _logit_distances(self, model: AttentionModel, other: _States) -> torch.Tensor:
-        head = language_head(model)
-        result = torch.full((len(self.last),), float("nan"), dtype=torch.float64)
-        for row, n in enumerate(self.batch.n_tokens if head else []):
-            products = torch.zeros(3, dtype=torch.float64)
-            same = True
-            for start in range(0, n, _TOKENS_AT_ONCE):
-                one, two = (
-                    _logits(head, states.last[row, start : min(n, start + _TOKENS_AT_ONCE)]) for states in (self, other)
-                )
-                same = same and torch.equal(one, two)
-                products += torch.stack([(one * two).sum(), one.square().sum(), two.square().sum()]).cpu()
-            # From products a cosine of equal vectors is 1 but for rounding; equal vectors are 0 apart.
-            result[row] = 0.0 if same else (1 - products[0] / (products[1] * products[2]).sqrt()).clamp_min(0)
-        return result
+    def alone(self, row: int, batch: Batch) -> States:
+        """Of one cell, its tokens in the order that they have in a batch of their own."""
+        n = batch.n_tokens[0]
+        places = {token: index for index, token in enumerate(self.batch.ids[row, :n].tolist())}
+        last = self.last[row, [places[token] for token in batch.ids[0, :n].tolist()]][None]
+        return States(self.pooled[row : row + 1], last, batch)
 
 
 @dataclass(frozen=True)
@@ -242,39 +235,7 @@ class _Entering:
         self.see(self.layer, args[0] if args else next(iter(kwargs.values())))
 
 
-def _logits(head: Any, hidden: torch.Tensor) -> torch.Tensor:
-    with torch.no_grad():
-        logits: torch.Tensor = head(hidden).double()
-    return logits
-
-
 def cosine_distance(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """One less the cosine, over the last dimension: exactly 0 for what is equal, and without loss where it is small."""
     one, other = (part.double() / part.double().norm(dim=-1, keepdim=True).clamp_min(1e-300) for part in (one, other))
     return (one - other).square().sum(-1) / 2
-
-
-def _batch(model: AttentionModel, cells: Sequence[_Cell], *, reverse: bool = False) -> Batch:
-    orders = [np.arange(len(cell))[:: -1 if reverse else 1].copy() for cell in cells]
-    return model.batch([cell.tokens for cell in cells], orders)
-
-
-def _rounding(
-    model: AttentionModel, cells: Sequence[_Cell], batch: Batch, intact: _States
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Distances of a batch from itself, run again and run otherwise: of each cell the larger ones."""
-    again = intact.distances(model, _States.of(model, batch))
-    apart = []
-    for row, cell in enumerate(cells):
-        single = _States.of(model, _batch(model, [cell], reverse=not model.causal))
-        own = _States(intact.pooled[row : row + 1], _reordered(intact, row, single.batch), single.batch)
-        apart.append(own.distances(model, single))
-    hidden, logits = (np.concatenate(parts) for parts in zip(*apart, strict=True))
-    return np.fmax(again[0], hidden), np.fmax(again[1], logits)
-
-
-def _reordered(intact: _States, row: int, alone: Batch) -> torch.Tensor:
-    """The last states of a cell, its tokens in the order that they have alone."""
-    n = alone.n_tokens[0]
-    places = {token: index for index, token in enumerate(intact.batch.ids[row, :n].tolist())}
-    return intact.last[row, [places[token] for token in alone.ids[0, :n].tolist()]][None]

@@ -48,6 +48,8 @@ class InsilicoSums:
     def __init__(self, n_sources: int, n_genes: int) -> None:
         self.sums = np.zeros((n_sources, n_genes))
         self.n_cells = np.zeros((n_sources, n_genes), dtype=np.int32)
+        #: Cells in which each source was changed.
+        self.n_changed = np.zeros(n_sources, dtype=np.int64)
         self.rank_sum, self.rank_n = np.zeros(n_genes), np.zeros(n_genes, dtype=np.int64)
         #: Cells without tokens, cells cut at the model's length, tokens, and forward passes of one cell.
         self.totals = np.zeros(4, dtype=np.int64)
@@ -55,6 +57,7 @@ class InsilicoSums:
     def add(self, source: int, genes: IntArray, values: NDArray[np.float64]) -> None:
         self.sums[source, genes] += values
         self.n_cells[source, genes] += 1
+        self.n_changed[source] += 1
 
     def means(self) -> FloatArray:
         """Sources x panel, single precision; NaN where no cell is."""
@@ -76,7 +79,8 @@ class Insilico:
     A cell is run as it is, and once more for every source. ``"delete"`` takes the token of a source out, in the cells
     that have it (where a family reads undetected genes too, its value becomes 0). ``"overexpress"`` puts it before all
     others, with the highest value in the cell where there are values; a cell that lacks it gets it, and one that is
-    full loses its last token. Other tokens move up or down by a rank, as they would if the cell were read anew.
+    full loses its last token. Other tokens move up or down by a rank, as they would if the cell were read anew (but a
+    cell that was cut at the model's length does not get the gene that would have come in next).
 
     Targets are the panel's genes in the cell. Each contributes :math:`1 - \cos(h_j, h'_j)` between its hidden states
     after the last layer. In a causal model a target is moved by sources before it only, and those alone count.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from scepsis.models._prefix import only_reads
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -30,15 +32,23 @@ class OnLayer(Protocol):
     def __call__(self, layer: int, query: torch.Tensor, key: torch.Tensor, log_sum: torch.Tensor | None) -> None: ...
 
 
+class OnEnd(Protocol):
+    """Takes hidden states after the last layer."""
+
+    def __call__(self, hidden: torch.Tensor, /) -> object: ...
+
+
 class Done(Exception):  # noqa: N818
     """Raised inside the forward pass once the last layer asked for has been read."""
 
 
-def from_projections(model: AttentionModel, batch: Batch, layers: Sequence[int], on_layer: OnLayer) -> bool:
+def from_projections(
+    model: AttentionModel, batch: Batch, layers: Sequence[int], on_layer: OnLayer, on_end: OnEnd | None = None
+) -> None:
     """
     Read a batch through hooks on the query and key maps. Works with every attention kernel; gives no log sums.
 
-    Layers above the last one asked for are not run.
+    Layers above the last one asked for are not run, unless `on_end` takes what comes out of them.
     """
     with ExitStack() as stack:
         for layer in layers:
@@ -49,19 +59,18 @@ def from_projections(model: AttentionModel, batch: Batch, layers: Sequence[int],
                     held[name] = output
                     if len(held) == 2:
                         on_layer(layer, *model.heads(layer, held.pop("query"), held.pop("key"), batch), None)
-                        if layer == max(layers):
+                        if on_end is None and layer == max(layers):
                             raise Done
 
-                return hook
+                return only_reads(hook)
 
             seams = model.seams(layer)
             stack.callback(seams.query.register_forward_hook(catch("query")).remove)
             stack.callback(seams.key.register_forward_hook(catch("key")).remove)
-        try:
-            model.forward(batch)
-        except Done:
-            return True
-    return False
+        with suppress(Done):
+            hidden = model.forward(batch)
+            if on_end is not None:
+                on_end(hidden)
 
 
 class _Listener(TorchDispatchMode):
@@ -85,12 +94,14 @@ class _Listener(TorchDispatchMode):
         return result
 
 
-def from_kernel(model: AttentionModel, batch: Batch, layers: Sequence[int], on_layer: OnLayer) -> bool:
+def from_kernel(
+    model: AttentionModel, batch: Batch, layers: Sequence[int], on_layer: OnLayer, on_end: OnEnd | None = None
+) -> bool:
     """
     Read a batch from the attention kernel's own queries, keys and log sums: no row is normalised a second time.
 
     Gives False, having read nothing, when the model's attention runs through no kernel that tells its log sums.
-    Layers above the last one asked for are not run beyond their attention.
+    What follows the attention of the last layer asked for is not run, unless `on_end` takes what comes out of it.
     """
     current: list[int] = []
     heard: list[int] = []
@@ -103,18 +114,21 @@ def from_kernel(model: AttentionModel, batch: Batch, layers: Sequence[int], on_l
             key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
         on_layer(layer, query, key, log_sum)
         heard.append(layer)
-        if layer == max(layers):
+        if on_end is None and layer == max(layers):
             raise Done
 
     with ExitStack() as stack:
         for layer in layers:
-            hook = model.seams(layer).query.register_forward_hook(lambda *_, layer=layer: current.append(layer))
-            stack.callback(hook.remove)
+            begin = only_reads(lambda *_, layer=layer: current.append(layer))
+            stack.callback(model.seams(layer).query.register_forward_hook(begin).remove)
         stack.enter_context(_Listener(hear))
         try:
-            model.forward(batch)
+            hidden = model.forward(batch)
         except Done:
             return True
+    if on_end is not None and heard == sorted(layers):
+        on_end(hidden)
+        return True
     if heard:
         msg = f"{model.name!r} ran a readable attention kernel in layers {heard} but not in all of {list(layers)}."
         raise RuntimeError(msg)

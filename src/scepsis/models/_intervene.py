@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from hashlib import blake2b
+from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from scepsis.models._interventions import Intervention
 from scepsis.models._proof import prove
 
 if TYPE_CHECKING:
@@ -15,11 +17,11 @@ if TYPE_CHECKING:
 
     import torch
 
-    from scepsis.models._interventions import Intervention
     from scepsis.models._protocol import AttentionModel
 
 #: Interventions that a network is under, outermost first.
 _ACTIVE: WeakKeyDictionary[torch.nn.Module, list[_Installed]] = WeakKeyDictionary()
+_LOCK = Lock()
 
 
 class Intervenable:
@@ -32,7 +34,8 @@ class Intervenable:
         Whatever runs the model inside the block, extraction included, sees it with the intervention; afterwards, and
         after any exception, the model is bit for bit what it was. Blocks can be nested, as long as they touch
         different things: the result is that of their union. Inside, the model's name and fingerprint tell of the
-        intervention, so that no result and no checkpoint file passes for one of the model as it was.
+        intervention, so that no result and no checkpoint file passes for one of the model as it was. All who hold the
+        network see what is done to it: other threads must not run it meanwhile.
 
         Raises
         ------
@@ -42,8 +45,9 @@ class Intervenable:
         NotImplementedError
             An MLP that the family does not name.
         RuntimeError
-            The modules that the family names are not those that it computes with, or did not run in a forward pass
-            inside the block: the intervention would have done nothing.
+            Another thread has the model under an intervention. Or the modules that the family names are not those that
+            it computes with, or did not run in a forward pass inside the block: the intervention would have done
+            nothing.
         """
         return intervened(self, intervention)
 
@@ -62,38 +66,68 @@ def active_interventions(model: AttentionModel) -> tuple[Intervention, ...]:
 @contextmanager
 def intervened(model: AttentionModel, intervention: Intervention) -> Iterator[None]:
     """See :meth:`Intervenable.intervene`."""
+    given: object = intervention
+    if not isinstance(given, Intervention):
+        msg = (
+            "`intervene` takes an `Intervention`, such as `scepsis.models.Intervention.zero_heads([(3, 0)])`, not "
+            f"{given!r}."
+        )
+        raise TypeError(msg)
     intervention.check(model)
     if any(module.training for module in model.network.modules()):
         msg = f"{model.name!r} is in training mode, where dropout draws; call `model.network.eval()` first."
         raise ValueError(msg)
     stack_of = _ACTIVE.setdefault(model.network, [])
-    for outer in stack_of:
-        outer.intervention | intervention  # raises where both touch the same
-    with _paused(stack_of):
-        prove(model)
-        means = _means(model, intervention)
-    installed = _Installed(intervention)
-    name, fingerprint = model.name, model.fingerprint
+    installed, own = _entered(model, intervention, stack_of)
     with ExitStack() as stack:
-        installed.install(model, means, stack)
-        stack_of.append(installed)
+        stack.callback(_rename, model, own, stack_of)
         stack.callback(stack_of.remove, installed)
-        stack.callback(_rename, model, name, fingerprint)
-        told = blake2b(f"{fingerprint}\x1f{intervention.digest()}".encode(), digest_size=16).hexdigest()
-        _rename(model, f"{name} ({intervention.label})", told)
+        with _paused(stack_of):
+            prove(model)
+            means = _means(model, intervention)
+        installed.install(model, means, stack)
+        _rename(model, own, stack_of)
         yield
-        installed.require_ran(name)
+        installed.require_ran(own[0])
 
 
-def _rename(model: AttentionModel, name: str, fingerprint: str) -> None:
+def _entered(
+    model: AttentionModel, intervention: Intervention, stack_of: list[_Installed]
+) -> tuple[_Installed, tuple[str, str]]:
+    """Enter an intervention among those that are active, hooks not yet set; beside it name and fingerprint without."""
+    with _LOCK:
+        for outer in stack_of:
+            if outer.thread != get_ident():
+                msg = (
+                    f"Another thread has {model.name!r} under an intervention, which this one's would be mixed with. "
+                    "Load a model for each thread."
+                )
+                raise RuntimeError(msg)
+            outer.intervention | intervention  # raises where both touch the same
+        known = (one.identity for one in stack_of if one.model == id(model))
+        own = next(known, (model.name, model.fingerprint))
+        installed = _Installed(intervention, id(model), own)
+        stack_of.append(installed)
+    return installed, own
+
+
+def _rename(model: AttentionModel, own: tuple[str, str], installed: Sequence[_Installed]) -> None:
+    """Name a model after itself and the interventions that it is under, in whatever order they ended."""
+    name, fingerprint = own
+    for one in installed:
+        told = f"{fingerprint}\x1f{one.intervention.digest()}".encode()
+        name, fingerprint = f"{name} ({one.intervention.label})", blake2b(told, digest_size=16).hexdigest()
     model.name, model.fingerprint = name, fingerprint
 
 
 class _Installed:
     """The hooks of one intervention, how often they ran, and how often the network did."""
 
-    def __init__(self, intervention: Intervention) -> None:
+    def __init__(self, intervention: Intervention, model: int, identity: tuple[str, str]) -> None:
         self.intervention = intervention
+        #: Which model that is, and its name and fingerprint without any intervention.
+        self.model, self.identity = model, identity
+        self.thread = get_ident()
         self.on = True
         self.passes = 0
         self.hooks: dict[str, _Hook] = {}

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from scepsis._core._validate import require_heads, require_integers
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Self
@@ -26,6 +28,9 @@ class Reference:
 
     @classmethod
     def of(cls, batch: Batch) -> Self:
+        if not hasattr(batch, "n_tokens"):
+            msg = f"`reference` takes a batch of the model, made by `model.batch(...)`, not {type(batch).__name__}."
+            raise TypeError(msg)
         digest = blake2b(repr(batch.n_tokens).encode(), digest_size=16)
         for tensor in (batch.ids, batch.positions, batch.values):
             if tensor is not None:
@@ -122,6 +127,8 @@ class Intervention:
 
     def __or__(self, other: Intervention) -> Intervention:
         """Both at once; what one touches the other may not."""
+        if not isinstance(other, Intervention):
+            return NotImplemented
         if self.reference and other.reference and self.reference != other.reference:
             msg = "Two interventions that average heads over different references cannot be joined."
             raise ValueError(msg)
@@ -193,17 +200,13 @@ class Intervention:
 
 
 def _heads(heads: Iterable[Head]) -> tuple[Head, ...]:
-    try:
-        pairs = sorted((int(layer), int(head)) for layer, head in heads)
-    except TypeError:
-        msg = "Heads are given as (layer, head) pairs, for example `[(3, 0), (3, 5)]`."
-        raise TypeError(msg) from None
+    pairs = sorted(require_heads(heads, argument="heads"))
     _require_positions([number for pair in pairs for number in pair])
     return tuple(pairs)
 
 
 def _layers(layers: Iterable[int]) -> tuple[int, ...]:
-    numbers = sorted(int(layer) for layer in layers)
+    numbers = sorted(require_integers(layers, argument="layers"))
     _require_positions(numbers)
     return tuple(numbers)
 

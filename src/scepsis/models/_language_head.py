@@ -19,20 +19,32 @@ if TYPE_CHECKING:
 _TRANSFORM = "cls.predictions.transform"
 
 
-class MaskedHead(nn.Module):
-    """BERT's head: a dense layer, its activation and normalisation, and similarity to the embeddings of tokens."""
+class LanguageHead(nn.Module):
+    """Logits of all tokens: `states` made of the last hidden ones, and one linear map of these."""
 
-    def __init__(self, width: int, activation: Any, eps: float, embedding: nn.Parameter, bias: torch.Tensor) -> None:
+    def __init__(self, weight: nn.Parameter, bias: nn.Parameter | None = None) -> None:
         super().__init__()
-        self.dense, self.norm, self.activation = nn.Linear(width, width), nn.LayerNorm(width, eps=eps), activation
-        #: That of the network itself, where the checkpoint has no other.
-        self.embedding = embedding
-        self.bias = nn.Parameter(bias)
+        #: Tokens x width; that of the embedding of the network itself, where the checkpoint has no other.
+        self.weight, self.bias = weight, bias
+
+    def states(self, hidden: torch.Tensor) -> torch.Tensor:
+        """What the linear map is given, for hidden states of any number of tokens: these themselves."""
+        return hidden
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Logits of all tokens for hidden states of any number of tokens."""
-        states = self.norm(self.activation(self.dense(hidden)))
-        return functional.linear(states, self.embedding, self.bias)
+        return functional.linear(self.states(hidden), self.weight, self.bias)
+
+
+class MaskedHead(LanguageHead):
+    """BERT's head: a dense layer, its activation and normalisation, and similarity to the embeddings of tokens."""
+
+    def __init__(self, width: int, activation: Any, eps: float, weight: nn.Parameter, bias: torch.Tensor) -> None:
+        super().__init__(weight, nn.Parameter(bias))
+        self.dense, self.norm, self.activation = nn.Linear(width, width), nn.LayerNorm(width, eps=eps), activation
+
+    def states(self, hidden: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.norm(self.activation(self.dense(hidden)))
+        return result
 
 
 def read_masked_head(network: Any, folder: Path) -> MaskedHead | None:
@@ -54,15 +66,14 @@ def read_masked_head(network: Any, folder: Path) -> MaskedHead | None:
     return head.to(embedding).eval().requires_grad_(requires_grad=False)
 
 
-def read_linear_head(network: Any, folder: Path) -> nn.Linear | None:
+def read_linear_head(network: Any, folder: Path) -> LanguageHead | None:
     """The head of a checkpoint of a decoder, likewise: one map, that of the embeddings where both are tied."""
     embedding = network.get_input_embeddings().weight
     own = _read(folder, "lm_head.").get("lm_head.weight")
     if own is None and not network.config.tie_word_embeddings:
         return None
-    head = nn.Linear(embedding.shape[1], embedding.shape[0], bias=False, device="meta")
     tied = own is None or network.config.tie_word_embeddings
-    head.weight = embedding if tied else nn.Parameter(own.to(embedding))  # type: ignore[union-attr]
+    head = LanguageHead(embedding if tied else nn.Parameter(own.to(embedding)))  # type: ignore[union-attr]
     return head.eval().requires_grad_(requires_grad=False)
 
 
@@ -70,6 +81,29 @@ def language_head(model: AttentionModel) -> Callable[[torch.Tensor], torch.Tenso
     """What makes logits over token ids of a model's last hidden states; None for a model without."""
     head: Callable[[torch.Tensor], torch.Tensor] | None = getattr(model, "head", None)
     return head
+
+
+def condensed(head: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    r"""
+    Numbers, for hidden states, whose inner products are those of the logits of a head, and few of them.
+
+    Where logits are :math:`W h + b` for states `h`, let :math:`(W, b) = Q R`. The columns of `Q` are orthonormal, so
+    that lengths and angles of :math:`R (h, 1)`, as many numbers as `h` has and one more, are those of the logits of
+    all tokens. In double precision: what `W` as a product would round is nothing beside what rounds `h`. A head of
+    another kind, which only a family that was registered can have, gives its logits themselves.
+    """
+    if not isinstance(head, LanguageHead | nn.Linear):
+        return head
+    states = head.states if isinstance(head, LanguageHead) else nn.Identity()
+    columns = [head.weight.double()] + ([] if head.bias is None else [head.bias.double()[:, None]])
+    factor = torch.linalg.qr(torch.cat(columns, 1), mode="r").R
+    width = head.weight.shape[1]
+    weight, bias = factor[:, :width].contiguous(), None if head.bias is None else factor[:, width].contiguous()
+
+    def apply(hidden: torch.Tensor) -> torch.Tensor:
+        return functional.linear(states(hidden).double(), weight, bias)
+
+    return apply
 
 
 def _read(folder: Path, prefix: str) -> dict[str, torch.Tensor]:

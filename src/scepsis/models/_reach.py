@@ -30,7 +30,8 @@ def reach(
     below reach it (``"yes"``) and nothing at `r` or above does (``"no"``): the layer's own heads are taken out behind
     the softmax, and its MLP comes after. Such a null holds by construction. Only a head that is made uniform in layer
     `r` itself changes there, and there its own map alone: ``"direct_only"``, which tells of the intervention and not
-    of the model. The same goes for heads whose own contexts are read. Hidden states after layer `r` are reached from
+    of the model; where all heads that are read are made uniform, nothing from below changes their maps any more either.
+    The same goes for heads whose own contexts are read. Hidden states after layer `r` are reached from
     `r` and below, and what is made from the last hidden states from everywhere.
 
     Parameters
@@ -49,6 +50,9 @@ def reach(
     if readout_layer is None:
         msg = f"`readout_layer` is needed to tell what reaches {kind!r}."
         raise ValueError(msg)
+    if kind == "attention" and heads and intervention.uniform and set(heads) <= set(intervention.uniform):
+        # Their maps are what the intervention makes them, whatever comes from below.
+        return "direct_only"
     if intervention.lowest < readout_layer or (kind == "hidden" and intervention.lowest == readout_layer):
         return "yes"
     touched = {"attention": intervention.uniform, "contexts": intervention.heads, "hidden": ()}[kind]

@@ -14,6 +14,7 @@ from ._confounds._matched_negatives import matched_negatives
 from ._confounds._reference_auroc import reference_auroc
 from ._confounds._residualize_edges import residualize_edges
 from ._contexts._compare_models import compare_models
+from ._contexts._compare_models_cells import compare_models_cells
 from ._contexts._cross_context import cross_context
 from ._contexts._gene_universe_effect import gene_universe_effect
 from ._decision._verdict import verdict
@@ -35,6 +36,7 @@ __all__ = [
     "characterize_layers",
     "characterize_layers_trend",
     "compare_models",
+    "compare_models_cells",
     "cross_context",
     "cssi",
     "cssi_scan",

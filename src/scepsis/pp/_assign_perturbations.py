@@ -9,6 +9,7 @@ import pandas as pd
 from scepsis._core._guide_targets import targets_of
 from scepsis._core._guides import read_guides
 from scepsis._core._keys import AssignmentKeys
+from scepsis._core._labels import ANY_NUMBER
 from scepsis._core._resolve import resolve
 from scepsis._core._store import record, write
 from scepsis._core._validate import require_choice, require_column, require_key, require_positive
@@ -185,7 +186,7 @@ def assign_perturbations(
         method="called" if counted.are_calls else method,
         min_counts=int(min_counts),
         min_share=float(min_share),
-        max_targets=-1 if max_targets is None else int(max_targets),
+        max_targets=ANY_NUMBER if max_targets is None else int(max_targets),
         control=control,
         crispr=crispr,
         min_efficacy=min_efficacy,

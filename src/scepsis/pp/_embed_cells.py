@@ -8,7 +8,7 @@ from scepsis._core._edge_slots import provenance
 from scepsis._core._keys import embedding
 from scepsis._core._match import tokens_for
 from scepsis._core._memory import require_memory
-from scepsis._core._model_runs import cell_blocks, model_record, require_tokens, warn_of_few_genes
+from scepsis._core._model_runs import cell_blocks, model_record, require_model, require_tokens, warn_of_few_genes
 from scepsis._core._progress import progress_bar
 from scepsis._core._resolve import Choice, resolve
 from scepsis._core._rng import resolve_seed
@@ -96,6 +96,7 @@ def embed_cells(
     """
     data = adata.copy() if copy else adata
     target = resolve(data, mod)
+    require_model(model)
     key = embedding(model.family) if key_added is None else key_added
     require_key(key, argument="key_added")
     seed = resolve_seed(rng)

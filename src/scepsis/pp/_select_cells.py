@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from scepsis._core._types import Data, Seed
 
 logger = logging.getLogger(__name__)
+REMEDY = (
+    "Pass the column of labels as `groupby=`. Where nothing was perturbed there is nothing to choose: all cells are "
+    "taken, or those of a boolean `adata.obs['edge_cells']` that you write."
+)
 
 
 def select_cells(
@@ -80,7 +84,7 @@ def select_cells(
     """
     data = adata.copy() if copy else adata
     target = resolve(data, mod)
-    labels = require_column(target.obs, groupby, slot="obs", remedy="Pass the column of labels as `groupby=`.")
+    labels = require_column(target.obs, groupby, slot="obs", remedy=REMEDY)
     require_label([str(label) for label in labels.dropna().unique()], control, slot=_slot(groupby), argument="control")
     require_positive(n_cells, argument="n_cells")
     seed = resolve_seed(rng)

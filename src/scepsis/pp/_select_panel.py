@@ -7,8 +7,8 @@ import numpy as np
 from scipy import sparse
 
 from scepsis._core._edge_slots import provenance
-from scepsis._core._keys import EDGE_PANEL, SELECT_CELLS, SELECT_PANEL, EdgeKeys
-from scepsis._core._labels import perturbed_genes, read_labels
+from scepsis._core._keys import EDGE_PANEL, SELECT_CELLS, SELECT_PANEL, AssignmentKeys, EdgeKeys
+from scepsis._core._labels import ANY_NUMBER, COMPLEMENT, perturbed_genes, read_labels, read_overlapping
 from scepsis._core._match import tokens_for
 from scepsis._core._resolve import Choice, choose_cells, resolve
 from scepsis._core._store import record, write
@@ -144,7 +144,7 @@ def select_panel(
 
 
 def _perturbed(adata: AnnData, gene_symbols: str | None, *, required: bool) -> BoolArray:
-    """Genes that some label of the screen names."""
+    """Genes that some label of the screen names; those that were assigned, where cells have several perturbations."""
     params = adata.uns.get(SELECT_CELLS, {}).get("params", {})
     column = adata.obs.get(params.get("groupby"))
     if column is None or (not required and set(column.dropna()) <= {params["control"]}):
@@ -156,7 +156,10 @@ def _perturbed(adata: AnnData, gene_symbols: str | None, *, required: bool) -> B
             )
             raise KeyError(msg)
         return np.zeros(adata.n_vars, dtype=bool)
-    labels = read_labels(adata, params["groupby"], params["control"])
+    groupby = params["groupby"]
+    labels = read_labels(adata, groupby, params["control"])
+    if adata.uns.get(AssignmentKeys(groupby).uns, {}).get("params", {}).get("max_targets") == ANY_NUMBER:
+        labels, _ = read_overlapping(adata, groupby, COMPLEMENT)
     genes = perturbed_genes(adata, labels, control=params["control"], gene_symbols=gene_symbols).genes
     return np.asarray(adata.var_names.isin([gene for gene in genes if gene]), dtype=bool)
 

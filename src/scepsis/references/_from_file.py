@@ -26,7 +26,7 @@ from scepsis.references._layouts import (
     require_score,
     require_some,
 )
-from scepsis.references._sets import pairs_of_sets
+from scepsis.references._sets import pairs_of_sets, require_pairable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -95,7 +95,9 @@ def from_file(
         There is no such file.
     ValueError
         The layout cannot be told, or the file does not have it: too few columns, proteins without `names`, sets listed
-        twice with different genes; it is broken, or lists nothing.
+        twice with different genes; it is broken, or lists nothing; `min_score` or sizes are out of range.
+    TypeError
+        `genes` is a single name.
     MemoryError
         A file of sets has too many pairs.
 
@@ -118,6 +120,7 @@ def from_file(
     if layout is not None:
         require_choice(layout, LAYOUTS, argument="layout")
     require_score(min_score)
+    require_pairable(genes, min_size, max_size)
     if names is not None and not Path(names).is_file():
         msg = f"There is no file {names} (`names=`)."
         raise FileNotFoundError(msg)

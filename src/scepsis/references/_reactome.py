@@ -59,8 +59,10 @@ def reactome(
     FileNotFoundError
         The file is not there and cannot be had; the message names it, its address and its place.
     ValueError
-        The file in the folder is not the one that was downloaded, or cannot be read; no set of that size holds two of
-        `genes`.
+        Sizes are out of range (then nothing is downloaded); the file in the folder is not the one that was downloaded,
+        or cannot be read; no set of that size holds two of `genes`.
+    TypeError
+        `genes` is a single name.
     MemoryError
         There are too many pairs.
 

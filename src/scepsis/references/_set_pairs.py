@@ -6,7 +6,7 @@ import pandas as pd
 
 from scepsis._core._edge_frames import SOURCE, TARGET
 from scepsis._core._validate import listing
-from scepsis.references._sets import pairs_of_sets
+from scepsis.references._sets import pairs_of_sets, require_pairable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -51,9 +51,9 @@ def set_pairs(
     KeyError
         A frame lacks ``source`` or ``target``.
     TypeError
-        `sets` is neither.
+        `sets` is neither; `genes` is a single name.
     ValueError
-        No set of that size holds two of `genes`.
+        Sizes are out of range; no set of that size holds two of `genes`.
     MemoryError
         There are too many pairs.
 
@@ -69,6 +69,7 @@ def set_pairs(
     >>> pairs[["source", "target", "n_sets"]].values.tolist()
     [['HK1', 'PFKM', 2], ['HK1', 'PKM', 1], ['PFKM', 'PKM', 1]]
     """
+    require_pairable(genes, min_size, max_size)
     if isinstance(sets, pd.DataFrame):
         missing = [column for column in (SOURCE, TARGET) if column not in sets]
         if missing:

@@ -39,11 +39,22 @@ def pairs_of_entry(
     offline: bool,
 ) -> pd.DataFrame:
     """Pairs of the sets that an entry of the catalogue names, from the cache or downloaded."""
+    require_pairable(genes, min_size, max_size)
     entry = entry_of(name, species)
     sets, origin = load(entry, read_gmt, cache_dir=cache_dir, offline=offline)
     return pairs_of_sets(
         sets, described(entry, origin), genes=genes, min_size=min_size, max_size=max_size, memory_limit=memory_limit
     )
+
+
+def require_pairable(genes: Iterable[str] | None, min_size: int, max_size: int | None) -> None:
+    """Raise for sizes and genes that no sets could be paired by, before any set is read or downloaded."""
+    require_positive(min_size, argument="min_size", minimum=2)
+    if max_size is not None:
+        require_positive(max_size, argument="max_size", minimum=min_size)
+    if isinstance(genes, str) or (genes is not None and not hasattr(genes, "__iter__")):
+        msg = f"`genes` takes names of genes, such as `adata.var_names`, not {genes!r}."
+        raise TypeError(msg)
 
 
 def pairs_of_sets(
@@ -56,9 +67,6 @@ def pairs_of_sets(
     memory_limit: int | None = None,
 ) -> pd.DataFrame:
     """Count, for each pair of genes, the sets that hold both; sizes of sets are counted before `genes` are chosen."""
-    require_positive(min_size, argument="min_size", minimum=2)
-    if max_size is not None:
-        require_positive(max_size, argument="max_size", minimum=min_size)
     members = {str(name): dict.fromkeys(str(gene) for gene in one if pd.notna(gene)) for name, one in sets.items()}
     for one in members.values():
         one.pop("", None)

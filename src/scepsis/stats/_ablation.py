@@ -77,6 +77,8 @@ class CellError:
 
     standard_error: float
     n_cells: int
+    #: The drop itself, over all of them.
+    drop: float
 
     def needed(self, tolerance: float) -> int:
         """Cells at which the error is no larger than `tolerance`; it falls with their root."""
@@ -104,14 +106,15 @@ def cell_error(
     """
     n = len(before)
     sums = [np.sum(parts, axis=0) for parts in (before, after, n_cells)]
-    drops = []
-    for block in range(n):
-        left = sums[2] - n_cells[block]
+
+    def drop(*left: FloatArray) -> float:
         with np.errstate(invalid="ignore", divide="ignore"):
-            one, other = ((whole - parts[block]) / left for whole, parts in zip(sums[:2], (before, after), strict=True))
-        drops.append(target.drop(one, other))
+            return target.drop(left[0] / left[2], left[1] / left[2])
+
+    parts = zip(before, after, n_cells, strict=True)
+    drops = [drop(*(whole - one for whole, one in zip(sums, some, strict=True))) for some in parts]
     spread = float(np.sqrt((n - 1) / n * np.sum((np.array(drops) - np.mean(drops)) ** 2)))
-    return CellError(spread, total)
+    return CellError(spread, total, drop(*sums))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from scepsis._core._types import FloatArray, IntArray
+    from scepsis._core._types import BoolArray, FloatArray, IntArray
 
 #: Sets looked at for each that is kept: the nearest in entropy are.
 POOL = 5
@@ -45,6 +45,7 @@ def matched_sets(
     rng: np.random.Generator,
     *,
     by_layer: bool = True,
+    among: BoolArray | None = None,
 ) -> HeadSets:
     """
     Draw up to `n` different sets of as many heads in every layer, the nearest in mean entropy of five times as many.
@@ -66,11 +67,14 @@ def matched_sets(
         What draws, and orders.
     by_layer
         Whether there are to be as many heads in every layer; else as many in all.
+    among
+        Heads that a set may be made of, those of the set itself among them; all when not given.
     """
     own = tuple(sorted(int(one) for one in chosen))
     strata = layer if by_layer else np.zeros_like(layer)
+    may_be = np.ones(len(layer), dtype=bool) if among is None else among
     parts: list[tuple[IntArray, int]] = [
-        (np.flatnonzero(strata == stratum), int((strata[list(own)] == stratum).sum()))
+        (np.flatnonzero((strata == stratum) & may_be), int((strata[list(own)] == stratum).sum()))
         for stratum in np.unique(strata[list(own)])
     ]
     n_possible = prod(comb(len(heads), k) for heads, k in parts) - 1

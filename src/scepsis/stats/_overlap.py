@@ -58,27 +58,33 @@ def permuted_hits(
     second = np.flatnonzero(columns)
     pairs = np.concatenate(tops) if tops else np.arange(0)
     ends = np.cumsum([len(top) for top in tops], dtype=np.int64)
-    row, column = space.row[pairs], space.column[pairs]
+    row, column = space.row[pairs].view(np.uint32), space.column[pairs].view(np.uint32)
+    bits = np.packbits(listed, axis=1, bitorder="little")  # an eighth of the memory stays in the processor's own
     hits = np.zeros((n_null, len(tops)), dtype=np.int64)
-    of_row, of_column = np.arange(space.shape[0]), np.arange(space.shape[1])
+    of_row, of_column = (np.arange(size, dtype=np.uint32) for size in space.shape)
     for draw in range(n_null):
         of_row[first] = rng.permutation(first)
         if not space.dyadic:
             of_column[second] = rng.permutation(second)
-        _count(listed, of_row[row], of_row[column] if space.dyadic else of_column[column], ends, hits[draw])
+        _count(bits, of_row, of_row if space.dyadic else of_column, row, column, ends, hits[draw])
     return hits
 
 
 @numba.njit(cache=True, nogil=True)
 def _count(
-    listed: NDArray[np.bool_],
-    row: NDArray[np.int64],
-    column: NDArray[np.int64],
+    bits: NDArray[np.uint8],
+    of_row: NDArray[np.uint32],
+    of_column: NDArray[np.uint32],
+    row: NDArray[np.uint32],
+    column: NDArray[np.uint32],
     ends: NDArray[np.int64],
     hits: NDArray[np.int64],
 ) -> None:
     pair = 0
     for top in range(len(ends)):
+        found = 0
         while pair < ends[top]:
-            hits[top] += listed[row[pair], column[pair]]
+            target = of_column[column[pair]]
+            found += (bits[of_row[row[pair]], target >> 3] >> (target & 7)) & 1
             pair += 1
+        hits[top] = found

@@ -35,8 +35,27 @@ class PartialCorrelation:
 UNDEFINED = PartialCorrelation(np.nan, np.nan, 0, np.nan, np.nan)
 
 
+@dataclass(frozen=True)
+class Given:
+    """Membership of pairs, and covariates that are taken away from it and from any number of scores."""
+
+    #: Pairs x columns that span the centred covariates.
+    basis: FloatArray
+    #: What covariates leave of membership; None where that is nothing.
+    left: FloatArray | None
+
+    @classmethod
+    def of(cls, member: BoolArray, covariates: FloatArray) -> Given:
+        """`member` says of every pair whether it is listed; `covariates` are pairs x covariates, and may be none."""
+        basis = _orthonormal(covariates)
+        listed = member - member.mean()
+        left = _without(listed, basis)
+        explained = float(left @ left) <= NOTHING_LEFT * float(listed @ listed)
+        return cls(basis, None if explained else left)
+
+
 def partial_correlations(
-    scores: FloatArray, member: BoolArray, covariates: FloatArray, space: PairSpace, *, max_df: int
+    scores: FloatArray, given: Given, space: PairSpace, *, max_df: int
 ) -> list[PartialCorrelation]:
     r"""
     Correlate scores with membership, what covariates say of either taken away.
@@ -51,10 +70,8 @@ def partial_correlations(
     ----------
     scores
         Pairs x scores, NaN-free.
-    member
-        Pairs: whether it is listed.
-    covariates
-        Pairs x covariates; may have none.
+    given
+        Membership and covariates of the same pairs.
     space
         The same pairs.
     max_df
@@ -62,16 +79,14 @@ def partial_correlations(
     """
     from scipy.special import stdtr
 
-    n = len(member)
-    basis = _orthonormal(covariates)
-    listed = member - member.mean()
-    left = _without(listed, basis)
-    norm = float(left @ left)
-    if norm <= NOTHING_LEFT * float(listed @ listed) or n <= basis.shape[1] + 2:
+    left = given.left
+    n, n_covariates = given.basis.shape
+    if left is None or n <= n_covariates + 2:
         return [UNDEFINED] * scores.shape[1]
+    norm = float(left @ left)
     centred = scores - scores.mean(axis=0)
-    residuals = _without(centred, basis)
-    df_pairs = n - basis.shape[1] - 2
+    residuals = _without(centred, given.basis)
+    df_pairs = n - n_covariates - 2
     result = []
     for whole, residual in zip(centred.T, residuals.T, strict=True):
         squares = float(residual @ residual)

@@ -181,7 +181,7 @@ def planted_estimate(
     scores: FloatArray, positive: BoolArray, valid: BoolArray, clusters: Clusters, *, min_units: int
 ) -> Contrast:
     """The same as `pooled_estimate`, of scores of which nothing else is wanted."""
-    area, influence = _area(scores, positive, valid)
+    area, influence = pooled_area(scores, positive, valid)
     return _estimate(area - 0.5, influence, valid, clusters, margin=0.0, min_units=min_units)
 
 
@@ -194,12 +194,12 @@ def planted_contrast(
     min_units: int,
 ) -> Contrast:
     """The same as `pooled_contrast`, of one score on two sets of pairs (positive and valid ones)."""
-    (area, influence), (reference, of_reference) = (_area(scores, *pairs) for pairs in (one, other))
+    (area, influence), (reference, of_reference) = (pooled_area(scores, *pairs) for pairs in (one, other))
     difference, took_part = influence - of_reference, one[1] | other[1]
     return _estimate(area - reference, difference, took_part, clusters, margin=0.0, min_units=min_units)
 
 
-def _area(scores: FloatArray, positive: BoolArray, valid: BoolArray) -> tuple[float, FloatArray]:
+def pooled_area(scores: FloatArray, positive: BoolArray, valid: BoolArray) -> tuple[float, FloatArray]:
     """AUROC of all valid pairs in one ranking, and the influence of each."""
     flat = Ranked(Order.of(scores.reshape(1, -1)), positive.reshape(1, -1), valid.reshape(1, -1))
     return float(flat.auroc[0]), flat.influence().reshape(scores.shape)

@@ -10,9 +10,8 @@ import numpy as np
 from scepsis.stats._bootstrap import percentile_interval
 from scepsis.stats._contrasts import NO_INTERVAL, Contrast, contrasts
 from scepsis.stats._equivalence import equivalence, minimum_detectable
-from scepsis.stats._influence import dyadic_variance, pooled_variance
 from scepsis.stats._intervals import t_interval
-from scepsis.stats._order import Order, Ranked
+from scepsis.stats._pooled import pooled_area, variance
 from scepsis.stats._ranking import Responders, rank_responders
 from scepsis.stats._row_scores import EdgeRows
 from scepsis.stats._win_matrix import WinMatrix, bootstrap_aurocs
@@ -53,7 +52,7 @@ class Known:
         return int((self.listed & self.valid).any(axis=1).sum())
 
     def variance(self, influence: FloatArray) -> PooledVariance:
-        return (dyadic_variance if self.unordered else pooled_variance)(influence, self.valid)
+        return variance(influence, self.valid, "dyadic" if self.unordered else "crossed")
 
 
 @dataclass(frozen=True)
@@ -76,11 +75,9 @@ def pooled(scores: FloatArray, known: Known) -> Pooled:
     """Rank all pairs that take part; NaN with one class only."""
     if not known.n:
         return Pooled(np.nan, np.zeros(scores.shape))
-    flat = np.where(known.valid, scores, np.nan).reshape(1, -1)
-    ranked = Ranked(Order.of(flat), known.listed.reshape(1, -1), known.valid.reshape(1, -1))
-    influence = ranked.influence().reshape(scores.shape)
-    variance = known.variance(influence)
-    return Pooled(float(ranked.auroc[0]), influence, float(np.sqrt(variance.two_way)), variance.df)
+    area, influence = pooled_area(scores, known.listed, known.valid)
+    found = known.variance(influence)
+    return Pooled(area, influence, float(np.sqrt(found.two_way)), found.df)
 
 
 @dataclass(frozen=True)
@@ -186,8 +183,8 @@ def _replicates(scores: Sequence[FloatArray], known: Known, n_boot: int, rng: np
 def _share_interval(raw: Pooled, residual: Pooled, known: Known) -> Interval:
     share = retention(raw.auroc, residual.auroc)
     influence = (residual.influence - share * raw.influence) / (raw.auroc - 0.5)
-    variance = known.variance(influence)
-    return t_interval(share, float(np.sqrt(variance.two_way)), variance.df)
+    found = known.variance(influence)
+    return t_interval(share, float(np.sqrt(found.two_way)), found.df)
 
 
 def _by_unit(

@@ -50,6 +50,15 @@ class SequentialTest:
         """Whether no more draws are needed."""
         return self.stopped or len(self.draws) >= self.n_most
 
+    @property
+    def n_ahead(self) -> int:
+        """Draws that it will take from here, as far as can be told from those made; 0 when it is done."""
+        if self.done:
+            return 0
+        lacking, n = self.n_exceed - self.exceeded, len(self.draws)
+        expected = lacking * (n + 1) // (self.exceeded + 1)
+        return min(max(lacking, expected), self.n_most - n)
+
     def add(self, draw: float) -> None:
         """Take one more draw, unless it is done."""
         if not self.done:
@@ -73,7 +82,8 @@ class SequentialTest:
         """
         Give a p-value that is exactly uniform under the null, with `u` uniform between 0 and 1.
 
-        It lies between the p-value and the next smaller one that could have been.
+        It lies between the p-value and the next smaller one that could have been. That is so where no two values are
+        equal; draws that equal the observed value count as larger, and make it larger.
         """
         if np.isnan(self.observed) or not self.draws:
             return np.nan

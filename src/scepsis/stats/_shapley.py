@@ -75,6 +75,11 @@ def n_sampled(n: int, n_permutations: int) -> int:
     return min(1 << n, 2 + 2 * n + PAIR * -(-n_permutations // PAIR) * max(n - 1, 0))
 
 
+def bytes_of_sampling(n: int, n_permutations: int) -> int:
+    """Memory that drawing so many orders takes: every step of each as a row of booleans, twice, and its number."""
+    return n_permutations * (n + 1) * (2 * n + 24)
+
+
 @dataclass(frozen=True)
 class Shapley:
     """Shapley values, cell by cell."""

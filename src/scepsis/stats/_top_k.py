@@ -50,13 +50,16 @@ def top_k(scores: FloatArray, positive: BoolArray, sizes: Sequence[int], n_posit
         if k > len(scores):
             result.append(TopK(int(k), np.nan, np.nan, np.nan, np.nan))
             continue
-        cut = ascending[len(scores) - k]
-        above, upto = (len(scores) - int(ascending.searchsorted(cut, side)) for side in ("right", "left"))
-        hits_above, hits_upto = (
-            len(ranked_positives) - int(ranked_positives.searchsorted(cut, side)) for side in ("right", "left")
-        )
-        hits = hits_above + (k - above) * (hits_upto - hits_above) / (upto - above)
-        precision, recall = hits / k, hits / total if total else np.nan
+        hits = _hits(ascending, ranked_positives, int(k)) if k else 0.0
+        precision, recall = hits / max(k, 1), hits / total if total else np.nan
         f1 = 2 * precision * recall / (precision + recall) if hits else 0.0 * recall
         result.append(TopK(int(k), hits, precision, recall, f1))
     return result
+
+
+def _hits(ascending: FloatArray, positives: FloatArray, k: int) -> float:
+    """Expected positives among the k highest; all scores and those of positives are ascending."""
+    cut = ascending[len(ascending) - k]
+    above, upto = (len(ascending) - int(ascending.searchsorted(cut, side)) for side in ("right", "left"))
+    hits_above, hits_upto = (len(positives) - int(positives.searchsorted(cut, side)) for side in ("right", "left"))
+    return hits_above + (k - above) * (hits_upto - hits_above) / (upto - above)

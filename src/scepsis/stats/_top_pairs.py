@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scepsis.stats._top_k import top_k
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -29,14 +31,12 @@ class TopPairs:
     chance_high: FloatArray
 
 
-def top_pairs(
-    scores: FloatArray, positive: BoolArray, ks: Sequence[int], *, n_positives: int | None = None
-) -> TopPairs:
+def top_pairs(scores: FloatArray, positive: BoolArray, ks: Sequence[int]) -> TopPairs:
     r"""
     Score the K strongest pairs for every K, :math:`P = TP/K`, :math:`R = TP/n_+`, :math:`F_1 = 2PR/(P+R)`.
 
-    Pairs without a score (NaN) are in no top. Of a block of ties that the cut goes through, each pair counts by the
-    share of the block that fits. K is cut at the number of scored pairs. By chance TP is hypergeometric.
+    Pairs without a score (NaN) are in no top, and count for recall. Ties at the cut are shared out (`top_k`). K is cut
+    at the number of scored pairs. By chance TP is hypergeometric.
 
     Parameters
     ----------
@@ -44,30 +44,21 @@ def top_pairs(
         One entry per pair.
     ks
         Numbers of pairs.
-    n_positives
-        Positives that recall is about, unscored ones included; all in `positive` when not given.
     """
     from scipy.stats import hypergeom
 
     here = ~np.isnan(scores)
-    values, known = scores[here], positive[here]
-    total = int(positive.sum()) if n_positives is None else n_positives
-    order = np.argsort(-values, kind="stable")
-    values, cumulated = values[order], np.concatenate([[0], np.cumsum(known[order])])
-    k = np.minimum(np.asarray(ks, dtype=np.int64), len(values))
-    cut = values[np.maximum(k - 1, 0)] if len(values) else np.zeros(len(k))
-    descending = -values
-    first, last = np.searchsorted(descending, -cut), np.searchsorted(descending, -cut, side="right")
-    block = np.maximum(last - first, 1)
-    found = np.where(k > 0, cumulated[first] + (k - first) * (cumulated[last] - cumulated[first]) / block, 0.0)
-    n_known = int(known.sum())
+    n, n_known = int(here.sum()), int(positive[here].sum())
+    k = np.minimum(np.asarray(ks, dtype=np.int64), n)
+    found = top_k(scores[here], positive[here], k.tolist(), int(positive.sum()))
+    hits, precision, recall, f1 = np.array([one[1:] for one in found], dtype=np.float64).reshape(-1, 4).T
     return TopPairs(
         k=k,
-        true_positives=found,
-        precision=found / np.maximum(k, 1),
-        recall=found / total if total else np.full(len(k), np.nan),
-        f1=2 * found / (k + total) if total else np.full(len(k), np.nan),
-        expected=k * n_known / max(len(values), 1),
-        chance_low=hypergeom.ppf(0.025, len(values), n_known, k),
-        chance_high=hypergeom.ppf(0.975, len(values), n_known, k),
+        true_positives=hits,
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        expected=k * n_known / max(n, 1),
+        chance_low=hypergeom.ppf(0.025, n, n_known, k),
+        chance_high=hypergeom.ppf(0.975, n, n_known, k),
     )

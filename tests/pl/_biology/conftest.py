@@ -21,7 +21,7 @@ def _row(
     return {
         "reference": reference, "edges": edges, "kind": kind, "curve": curve, "layer": layer, "auroc": auroc,
         "ci_low": auroc - 0.04, "ci_high": auroc + 0.04, "difference_low": 0.05 * differs - 0.02,
-        "difference_high": 0.05 * differs + 0.02,
+        "difference_high": 0.05 * differs + 0.02, "status": "ok",
     }  # fmt: skip
 
 

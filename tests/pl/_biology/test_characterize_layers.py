@@ -53,3 +53,19 @@ def test_edges_are_chosen_and_many_layers_lose_their_numbers(on_layers: Callable
         sps.pl.characterize_layers(adata, edges="other")
     with pytest.raises(KeyError, match="characterize_layers"):
         sps.pl.characterize_layers(adata, key="other")
+
+
+def test_a_reference_without_intervals_is_pale_and_does_not_stretch_the_colours(
+    on_layers: Callable[..., ad.AnnData],
+) -> None:
+    adata = on_layers()
+    profile = adata.uns["characterize_layers"]["profile"]
+    firm = profile.loc[profile["reference"] == "net", "auroc"]
+    own = profile["reference"] == "sets"
+    profile.loc[own, ["auroc", "status"]] = [0.99, "too_few_units"]
+    ax = sps.pl.characterize_layers(adata)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["net", "sets\ntoo few units", "none"]
+    cells = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
+    pale = [patch.get_alpha() is not None for patch in cells if to_hex(patch.get_facecolor()).upper() != MISSING]
+    assert sum(pale) == len(pale) / 2 == 7
+    assert ax.figure.axes[1].get_ylim()[1] == pytest.approx(0.5 + (firm - 0.5).abs().max())

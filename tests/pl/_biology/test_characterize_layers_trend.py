@@ -45,3 +45,12 @@ def test_what_is_not_there_is_told(on_layers: Callable[..., ad.AnnData]) -> None
         sps.pl.characterize_layers_trend(on_layers(), edges="other")
     one = sps.pl.characterize_layers_trend(on_layers(1), edges="attention_randomized")
     assert one.get_xlabel() == "layer of attention_randomized"
+
+
+def test_a_reference_without_intervals_is_pale_and_says_why(on_layers: Callable[..., ad.AnnData]) -> None:
+    adata = on_layers()
+    profile = adata.uns["characterize_layers"]["profile"]
+    profile.loc[profile["reference"] == "sets", "status"] = "too_few_units"
+    ax = sps.pl.characterize_layers_trend(adata)
+    assert [text.get_text() for text in ax.texts][:2] == ["net  +0.020 *", "sets, too few units"]
+    assert [container[0].get_alpha() for container in ax.containers] == [None, 0.35]

@@ -20,9 +20,7 @@ def made() -> ad.AnnData:
     rows, rho = [], -0.3
     for edges, how in (("insilico", "signed"), ("insilico", "magnitude"), ("attention", "magnitude")):
         for adjustment in ("raw", "adjusted", "within"):
-            of_two = adjustment != "within"
-            two_way = (rho - 0.1, rho + 0.1, 0.03) if of_two else (np.nan,) * 3
-            rows.append((edges, how, adjustment, rho, *two_way, rho - 0.05, rho + 0.05, 0.02, "ok"))
+            rows.append((edges, how, adjustment, rho, rho - 0.1, rho + 0.1, 0.03, rho - 0.05, rho + 0.05, 0.02, "ok"))
             rho += 0.07
     columns = ["edges", "compared", "adjustment", "rho", "ci_low", "ci_high", "p_value"]
     frame = pd.DataFrame(rows, columns=[*columns, "ci_low_source", "ci_high_source", "p_value_source", "status"])
@@ -49,8 +47,8 @@ def test_points_and_intervals_are_the_stored_numbers(made: ad.AnnData) -> None:
     np.testing.assert_allclose(_points(ax, "D"), made.uns["model_effects"]["baselines"]["rho"])
     intervals = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 2 and line.get_linewidth() > 1]
     widths = sorted(high - low for low, high in intervals)
-    np.testing.assert_allclose(widths, [0.1] * 3 + [0.2] * 6)
-    assert [text.get_text() for text in ax.texts].count("p = 0.03") == 6
+    np.testing.assert_allclose(widths, [0.2] * 9)
+    assert [text.get_text() for text in ax.texts].count("p = 0.03") == 9
 
 
 def test_a_status_is_told_and_its_point_hollow(made: ad.AnnData) -> None:

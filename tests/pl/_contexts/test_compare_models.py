@@ -50,3 +50,12 @@ def test_axes_are_given_back_and_errors_name_the_tool(empty: ad.AnnData) -> None
     assert sps.pl.compare_models(empty, statistic="per_regulator", ax=given) is given
     with pytest.raises(ValueError, match="statistic"):
         sps.pl.compare_models(empty, statistic="best")
+
+
+def test_what_has_no_interval_says_why(empty: ad.AnnData) -> None:
+    found = _result(empty)
+    found.loc[:, ["ci_low", "ci_high"]] = float("nan")
+    found["status"] = "too_few_units"
+    ax = sps.pl.compare_models(empty)
+    assert "0.600  too few units" in [text.get_text() for text in ax.texts]
+    assert "95 % interval" not in [text.get_text() for text in ax.get_legend().get_texts()]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from math import comb
 from typing import Any
 
 import anndata as ad
@@ -11,7 +12,7 @@ from scipy import sparse
 
 import scepsis as sps
 from scepsis.models import Intervention
-from scepsis.tl._causes._ablation_run import order_of
+from scepsis.tl._shared._ablation_run import Cells, order_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 PLANTED = (4, 7)
@@ -43,15 +44,15 @@ def results(adata: ad.AnnData, key: str = "head_ablation") -> pd.DataFrame:
 
 
 def test_planted_head_drops(ready: ad.AnnData, planted_model: Any) -> None:
-    """Against all 143 other single heads."""
+    """Against all other single heads below the last layer: what is read there is made before its own do anything."""
     sps.tl.ablate_heads(
         ready, planted_model, conditions={"one": Intervention.zero_heads([PLANTED])}, match=(), n_random=143,
         **QUIET | {"n_cells": 2, "n_fidelity": 2},
     )  # fmt: skip
     row = results(ready).loc[("one", "attention_L11")]
     assert row["auroc_before"] > 0.99
-    assert row["n_null"] == row["n_possible"] == 143, "no reason to stop before"
-    assert row["p_random_floor"] == 1 / 144
+    assert row["n_null"] == row["n_possible"] == 11 * 12 - 1, "no reason to stop before"
+    assert row["p_random_floor"] == 1 / 132
     assert row["auroc"] < 0.65
     assert row["p_random"] <= 0.01
     assert row["p_value"] < 0.01
@@ -96,27 +97,30 @@ def test_what_cannot_reach_is_exactly_nothing_and_tested_nowhere(ready: ad.AnnDa
         "above": Intervention.zero_heads([(9, 1)]) | Intervention.zero_mlps([8]),
         "uniform at it": Intervention.uniform_heads([(6, 3)]),
         "below": Intervention.zero_heads([(5, 1)]),
+        "all uniform at it": Intervention.uniform_heads([(6, head) for head in range(12)])
+        | Intervention.zero_heads([(5, 1)]),
     }
     sps.tl.ablate_heads(ready, planted_model, conditions=above, readouts=[6, "last"], n_random=2, **QUIET)
     found = results(ready)
     at_6 = found.xs("attention_L6", level="readout")
     assert at_6["reachable"].to_dict() == {
-        "head at it": "no", "its mlp": "no", "above": "no", "uniform at it": "direct_only", "below": "yes"
+        "head at it": "no", "its mlp": "no", "above": "no", "uniform at it": "direct_only", "below": "yes",
+        "all uniform at it": "direct_only",
     }  # fmt: skip
     unreached = at_6.drop(index="below")
-    assert (unreached["difference"] == 0).all(), "bit for bit"
+    assert (unreached.drop(index="all uniform at it")["difference"] == 0).all(), "bit for bit"
     assert (unreached["status"] == "structurally_null").all()
     assert unreached["p_value"].isna().all()
     assert not unreached["is_evidence"].any()
     per = ready.uns["head_ablation"]["per_perturbation"]
-    same = per[(per["readout"] == "attention_L6") & (per["condition"] != "below")]
+    same = per[(per["readout"] == "attention_L6") & ~per["condition"].isin(["below", "all uniform at it"])]
     assert (same["auroc"] == same["auroc_before"]).all()
     changed = per[(per["readout"] == "attention_L6") & (per["condition"] == "below")]
     assert (changed["auroc"] != changed["auroc_before"]).any()
     assert (found.xs("attention_L11", level="readout")["reachable"] == "yes").all()
     tests = ready.uns["tests"]
     barred = tests[tests["status"] == "structurally_null"]
-    assert len(barred) == 4
+    assert len(barred) == 5
     assert barred["p_raw"].isna().all()
     sps.tl.correct_tests(ready)
     assert ready.uns["tests"].loc[barred.index, "p_bh"].isna().all()
@@ -129,6 +133,42 @@ def test_a_readout_below_everything_runs_and_is_said(ready: ad.AnnData, planted_
         )
     assert results(ready)["status"].tolist() == ["structurally_null"]
     assert ready.uns["head_ablation"]["null"].empty
+
+
+def test_heads_chosen_by_responders_are_not_tested_on_them(ranked_below: ad.AnnData, planted_model: Any) -> None:
+    adata = ranked_below.copy()
+    for name, role in (("top_1", "confirmatory"), ("perturbation_1", "descriptive"), ("composite_1", "descriptive")):
+        sps.tl.ablate_heads(adata, planted_model, conditions=[name], n_random=2, **QUIET)
+        rows = adata.uns["tests"].set_index("name")
+        for test in ("", "/vs_random"):
+            assert rows.loc[f"{name}/attention_L11{test}", "role"] == role
+
+
+def test_too_few_perturbations_have_an_estimate_and_no_test(ready: ad.AnnData, planted_model: Any) -> None:
+    given = {"one": Intervention.zero_heads([PLANTED])}
+    sps.tl.ablate_heads(ready, planted_model, conditions=given, n_random=1, min_units=17, **QUIET)
+    row = results(ready).loc[("one", "attention_L11")]
+    assert row["status"] == "too_few_units"
+    assert row["difference"] < -0.3
+    assert np.isnan(row[["p_value", "ci_low", "p_random"]].astype(float)).all()
+    entered = ready.uns["tests"].set_index("name").loc["one/attention_L11"]
+    assert entered["status"] == "too_few_units"
+    assert entered["effect_size"] == row["difference"]
+    assert entered["n_units"] == 16
+    assert np.isnan(entered[["p_raw", "ci_low"]].astype(float)).all()
+
+
+def test_what_does_nothing_is_not_applied_and_tested_nowhere(ready: ad.AnnData, planted_model: Any) -> None:
+    """MLPs of this model write nothing, so that taking one out takes nothing out."""
+    sps.tl.ablate_heads(ready, planted_model, conditions=["mlp_3"], n_random=1, **QUIET)
+    row = results(ready).loc[("mlp_3", "attention_L11")]
+    assert (row["reachable"], row["status"], row["hidden_max"], row["difference"]) == ("yes", "not_applied", 0, 0)
+    assert np.isnan(row[["p_value", "minimum_detectable"]].astype(float)).all()
+    assert row["equivalence"] == ""
+    assert not row["is_evidence"]
+    entered = ready.uns["tests"].set_index("name")
+    assert (entered.loc[["mlp_3/attention_L11", "fidelity/mlp_3"], "status"] == "not_applied").all()
+    assert np.isnan(entered.loc["mlp_3/attention_L11", "p_raw"])
 
 
 def test_fidelity_tells_what_was_moved(ready: ad.AnnData, planted_model: Any) -> None:
@@ -147,6 +187,20 @@ def test_fidelity_tells_what_was_moved(ready: ad.AnnData, planted_model: Any) ->
     rows = ready.uns["tests"].set_index("name")
     assert rows.loc["fidelity/planted", "effect_size"] == pytest.approx(frame["distance"].max())
     assert rows.loc["fidelity/planted", "role"] == "descriptive"
+
+
+def test_what_is_judged_is_the_readout_that_random_sets_were_run_at(ready: ad.AnnData, planted_model: Any) -> None:
+    """Asked for after one that the heads cannot reach."""
+    given = {"top_1": Intervention.zero_heads([PLANTED]), "mlp_10": "mlp_10"}
+    sps.tl.ablate_heads(ready, planted_model, conditions=given, readouts=[3, "last"], n_random=2, **QUIET)
+    rows = ready.uns["tests"].set_index("name")
+    assert "top_1/attention_L3/vs_random" not in rows.index
+    assert (
+        rows.loc["fidelity/top_1", "statistic"] == results(ready).loc[("top_1", "attention_L11"), "hidden_at_readout"]
+    )
+    assert rows.loc["fidelity/top_1", "statistic"] > 0.02
+    marked = rows.index[rows["is_primary"] & rows["analysis"].isin(["A12", "A14"])]
+    assert marked.tolist() == ["top_1/attention_L11"]
 
 
 def test_conditions_of_the_paper(ranked_below: ad.AnnData, planted_model: Any, roundtrips: Any) -> None:
@@ -252,6 +306,58 @@ def test_a_pilot_says_how_many_cells(ready: ad.AnnData, planted_model: Any) -> N
     assert params["pilot_error"] >= 0
 
 
+def test_the_same_heads_by_two_names_are_run_once(
+    ready: ad.AnnData, planted_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    plain = Cells.run
+
+    def run(self: Any, rows: Any, interventions: Any, **options: Any) -> Any:
+        seen.append(len(interventions))
+        return plain(self, rows, interventions, **options)
+
+    monkeypatch.setattr(Cells, "run", run)
+    one = Intervention.zero_heads([PLANTED])
+    given = {"one": one, "two": Intervention.zero_heads([PLANTED]), "other": Intervention.zero_heads([(2, 3)])}
+    sps.tl.ablate_heads(ready, planted_model, conditions=given, n_random=1, **QUIET)
+    assert seen[0] == 2
+    told = results(ready).droplevel("readout").drop(columns=["label"])
+    shared = ["auroc", "difference", "p_value", "hidden_max", "hidden_at_readout", "logit_distance"]
+    pd.testing.assert_series_equal(told.loc["one", shared], told.loc["two", shared], check_names=False)
+    assert told.loc["other", "auroc"] != told.loc["one", "auroc"]
+    assert set(ready.uns["head_ablation"]["fidelity"]["condition"]) == set(given)
+
+
+def test_random_sets_are_run_on_the_cells_that_tell_them_apart(
+    ready: ad.AnnData, planted_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quarter of the margin would take more cells than there are, a tenth of the planted drop takes few."""
+    monkeypatch.setattr("scepsis.tl._shared._ablation_run.PILOT", 8)
+    quiet = {name: value for name, value in QUIET.items() if name != "n_cells"}
+    ask: dict[str, Any] = {"conditions": {"one": Intervention.zero_heads([PLANTED])}, "readouts": "last", "match": ()}
+    sps.tl.ablate_heads(ready, planted_model, margin=1e-6, n_random=5, **ask, **quiet)
+    params = ready.uns["head_ablation"]["params"]
+    assert (params["n_cells_run"], params["n_cells_paired"]) == (40, 8)
+    test = ready.uns["head_ablation"]["null"]["difference"].to_numpy()
+    sps.tl.ablate_heads(ready, planted_model, n_cells=8, n_random=5, **ask, **quiet)
+    assert ready.uns["head_ablation"]["params"]["n_cells_paired"] == 8
+    np.testing.assert_allclose(test, ready.uns["head_ablation"]["null"]["difference"], atol=1e-12)
+    told = results(ready).loc[("one", "attention_L11")]
+    assert told["p_random"] == 1 / 6
+
+
+def test_random_heads_can_reach_what_is_read(ready: ad.AnnData, planted_model: Any) -> None:
+    """Unless the condition itself has one that cannot."""
+    ask: dict[str, Any] = {"match": (), "n_random": 200} | QUIET | {"n_cells": 2, "n_fidelity": 1}
+    one, high = Intervention.zero_heads([(2, 3)]), Intervention.zero_heads([(2, 3), (11, 0)])
+    for readouts, chosen, possible in (
+        ([11], one, 11 * 12 - 1), ([4, 11], one, 4 * 12 - 1), ([11], high, comb(144, 2) - 1),
+        ([4, 11], Intervention.zero_heads([(2, 3), (7, 1)]), comb(11 * 12, 2) - 1),
+    ):  # fmt: skip
+        sps.tl.ablate_heads(ready, planted_model, conditions={"one": chosen}, readouts=readouts, n_exceed=1, **ask)
+        assert results(ready).loc[("one", "attention_L11"), "n_possible"] == possible
+
+
 def test_small_model_gets_doses_that_fit(screen: ad.AnnData, small_model: Any, planted_network: pd.DataFrame) -> None:
     sps.pp.select_cells(screen)
     sps.tl.perturbation_effects(screen, min_cells=30, n_null_splits=1, show_progress_bar=False)
@@ -280,7 +386,7 @@ def test_what_rounding_hides_is_no_evidence(
     sps.tl.perturbation_effects(screen, min_cells=30, n_null_splits=1, show_progress_bar=False)
     sps.tl.rank_heads(screen, model, reference=planted_network, show_progress_bar=False)
     given = {"little": Intervention.zero_heads([(0, 0)]), "much": Intervention.zero_heads([(0, 1)])}
-    sps.tl.ablate_heads(screen, model, conditions=given, min_units=2, n_random=1, **QUIET)
+    sps.tl.ablate_heads(screen, model, conditions=given, min_units=2, n_random=1, **QUIET | {"n_fidelity": 6})
     found = results(screen).droplevel("readout")
     assert found.loc["little", "reachable"] == "yes"
     assert found.loc["little", "hidden_at_readout"] <= found.loc["little", "floor_at_readout"]
@@ -335,7 +441,19 @@ def test_bad_input(ready: ad.AnnData, planted_model: Any, untouched: Any) -> Non
     fails(ValueError, "A name is 'top_5'", conditions=["best_5"])
     fails(TypeError, "not to int", conditions={"x": 3})
     fails(ValueError, "`conditions` is empty", conditions=[])
+    fails(ValueError, "non-empty string without '/'", conditions={"a/b": Intervention.zero_heads([(0, 0)])})
+    fails(ValueError, "non-empty string without '/'", conditions={"": "top_5"})
+    fails(ValueError, "non-empty string without '/'", conditions={3: "top_5"})
+    fails(TypeError, "`conditions` takes names", conditions=Intervention.zero_heads([(0, 0)]))
+    fails(TypeError, "`conditions` takes names", conditions=[Intervention.zero_heads([(0, 0)])])
+    fails(TypeError, "`conditions` takes names", conditions=None)
+    fails(ValueError, "A name is 'top_5'", conditions=["top_0"])
+    fails(ValueError, "A name is 'top_5'", conditions=["top_05"])
+    fails(ValueError, "last layer is below its first", conditions=["mlp_3-1"])
+    fails(ValueError, "`batch_size` must be at least 1", conditions=["top_5"], batch_size=0)
+    fails(TypeError, "`n_cells` takes whole numbers", conditions=["top_5"], n_cells=2.5)
     fails(ValueError, "`readouts` takes", conditions=["top_5"], readouts=[12])
+    fails(ValueError, "`readouts` takes", conditions=["top_5"], readouts=np.int64(12))
     fails(ValueError, "needs a layer", conditions=["top_5"], readouts="frozen")
     fails(ValueError, "`layer` asks for 12", conditions=["top_5"], layer=12)
     fails(ValueError, "more than the 40 cells", conditions=["top_5"], n_cells=41)
@@ -348,6 +466,8 @@ def test_bad_input(ready: ad.AnnData, planted_model: Any, untouched: Any) -> Non
         fails(ValueError, "training mode", conditions=["top_5"])
     finally:
         planted_model.network.eval()
+    with planted_model.intervene(Intervention.zero_heads([(0, 0)])):
+        fails(ValueError, "outside of `with model.intervene", conditions=["top_5"])
     ready.uns["head_ranking"]["params"]["model_fingerprint"] = "other"
     fails(ValueError, "not those of", conditions=["top_5"])
 

@@ -10,6 +10,7 @@ import pytest
 
 import scepsis as sps
 from scepsis.models import Intervention
+from scepsis.tl._causes import _mediation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,11 +192,20 @@ def test_result_repeats_survives_the_disk_and_ignores_batches(
 
 
 def test_passes_are_told_and_limited(
-    chosen: ad.AnnData, model: Any, untouched: Callable[[Any], Any], caplog: pytest.LogCaptureFixture
+    chosen: ad.AnnData,
+    model: Any,
+    untouched: Callable[[Any], Any],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with caplog.at_level(logging.INFO, logger="scepsis"):
         _run(chosen, model)
     assert "8 passes over 12 cells" in caplog.text
+    seen = []
+    bar = _mediation.progress_bar
+    monkeypatch.setattr(_mediation, "progress_bar", lambda **given: seen.append(given["desc"]) or bar(**given))
+    _run(chosen, model)
+    assert seen == [f"8 passes of {model.name}"]
     assert chosen.uns["mediation"]["params"]["n_passes"] == 8
     heads = [(layer, head) for layer in range(3) for head in range(4)]
     with untouched(chosen), pytest.raises(ValueError, match=r"8,192 passes .* `max_passes=5,000`"):
@@ -219,15 +229,25 @@ def test_wrong_input_raises_before_any_work(chosen: ad.AnnData, model: Any, unto
         ({"components": [(0, 1), (0, 1)]}, ValueError, "twice"),
         ({"components": [(0, 1), (9, 1)]}, ValueError, "no layer 9"),
         ({"components": [(0, 1), (1, 99)]}, ValueError, r"no head .*99"),
+        ({"components": [(-1, 1)]}, ValueError, "counted from 0 up, not -1"),
+        ({"components": [(0.5, 1)]}, TypeError, r"\(layer, head\) pairs"),
+        ({"components": [0, 1]}, TypeError, r"\(layer, head\) pairs"),
+        ({"components": 3}, TypeError, r"\(layer, head\) pairs"),
         ({"components": [(0, 1)], "layers": 1}, ValueError, "layers"),
+        ({"layers": -1}, ValueError, "layers 0 to 2"),
+        ({"layers": 1.5}, TypeError, "`layers` takes whole numbers"),
+        ({"layers": "01"}, TypeError, "`layers` takes whole numbers"),
         ({"layers": [7]}, ValueError, "layers 0 to 2"),
         ({"layers": []}, ValueError, "is empty"),
         ({"direction": "both"}, ValueError, "direction"),
         ({"ablation": "noise"}, ValueError, "ablation"),
         ({"n_cells": 1}, ValueError, "n_cells"),
         ({"n_permutations": 1}, ValueError, "n_permutations"),
+        ({"n_permutations": 10**12}, MemoryError, "fewer `n_permutations=`"),
         ({"deletion": "nobody"}, KeyError, "nobody"),
         ({"deletion": {"G1": []}}, ValueError, "no target"),
+        ({"deletion": {"G1": "G2"}}, TypeError, r"`\{gene: \[target, ...\]\}`"),
+        ({"deletion": 3}, TypeError, "`deletion` takes a gene"),
         ({"deletion": {"G1": ["G1"]}}, ValueError, "no other gene"),
         ({"deletion": {"G1": ["G2"], "G3": ["G4"]}}, ValueError, "one gene"),
         ({"groupby": "nowhere"}, KeyError, "nowhere"),
@@ -241,7 +261,9 @@ def test_wrong_input_raises_before_any_work(chosen: ad.AnnData, model: Any, unto
         with pytest.raises(ValueError, match="training mode"):
             _run(chosen, model)
         model.network.eval()
-        changed = sps.tl.mediation(chosen, model, n_cells=4, show_progress_bar=False, copy=True)
+        with pytest.raises(TypeError, match=r"what `scepsis.models.load` gives, not 'demo'"):
+            _run(chosen, "demo")
+        changed = sps.tl.mediation(chosen, model, layers=np.int64(1), n_cells=4, show_progress_bar=False, copy=True)
     assert "mediation" in changed.uns
 
 

@@ -113,13 +113,20 @@ def test_a_signal_of_pairs_passes_and_one_of_targets_does_not(make: Callable[...
 
 def test_what_targets_have_alone_is_no_evidence(make: Callable[..., ad.AnnData]) -> None:
     """Neither knows of the other: clustered by source alone, one accident of targets counts once for every source."""
-    two_way = by_source = 0
-    for seed in range(40):
-        row = _quickly(make(own=2.0, seed=seed)).loc["raw"]
-        two_way += row["p_value"] < 0.05
-        by_source += row["p_value_source"] < 0.05
-    assert two_way <= 6
-    assert by_source >= 15
+    frames = [_quickly(make(own=2.0, seed=seed)) for seed in range(40)]
+    for adjustment in ("raw", "within"):
+        rows = [frame.loc[adjustment] for frame in frames]
+        assert sum(row["p_value"] < 0.05 for row in rows) <= 6
+        assert sum(row["p_value_source"] < 0.05 for row in rows) >= 15
+
+
+def test_a_signal_of_pairs_is_seen_within_sources(make: Callable[..., ad.AnnData]) -> None:
+    """Clustered by targets too, where they have nothing of their own: as by sources alone, but for few degrees."""
+    for seed in range(5):
+        row = _quickly(make(pair=0.8, seed=seed)).loc["within"]
+        assert row["p_value"] < 1e-3
+        assert row["ci_low"] <= row["ci_low_source"] + 0.02
+        assert row["ci_low"] > 0.5 * row["ci_low_source"]
 
 
 def test_interval_holds_the_truth(make: Callable[..., ad.AnnData]) -> None:

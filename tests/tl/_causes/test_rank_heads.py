@@ -155,6 +155,17 @@ def test_bad_input(screen: ad.AnnData, small_model: Any, reference: pd.DataFrame
             sps.tl.rank_heads(screen, small_model, reference=reference, by="trrust", **ask)
         with pytest.raises(ValueError, match="layers 0 to 2"):
             sps.tl.rank_heads(screen, small_model, reference=reference, by="reference", layers=[3], **ask)
+        for layers in (1.5, "0", True):
+            with pytest.raises(TypeError, match="`layers` takes whole numbers"):
+                sps.tl.rank_heads(screen, small_model, reference=reference, by="reference", layers=layers, **ask)
+        with pytest.raises(TypeError, match=r"what `scepsis.models.load` gives, not 'demo'"):
+            sps.tl.rank_heads(screen, "demo", reference=reference, by="reference", **ask)  # type: ignore[arg-type]
+        small_model.network.train()
+        try:
+            with pytest.raises(ValueError, match=r"training mode.*network\.eval"):
+                sps.tl.rank_heads(screen, small_model, reference=reference, by="reference", **ask)
+        finally:
+            small_model.network.eval()
         with pytest.raises(MemoryError, match="fewer `layers`"):
             sps.tl.rank_heads(screen, small_model, reference=reference, by="reference", memory_limit=100, **ask)
         with pytest.raises(ValueError, match="no rows to read"):

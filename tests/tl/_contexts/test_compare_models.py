@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 import scepsis as sps
 from scepsis._core._edge_slots import stale
+from scepsis._core._rng import child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,6 +76,55 @@ def test_both_families_are_read_in_the_same_cells_over_common_genes(
         assert params["model_fingerprint"] == model.fingerprint
 
 
+def test_fewer_cells_are_nested_and_scored_on_the_same_pairs(
+    screen: ad.AnnData, small_model: Any, other_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sps.pp.select_cells(screen, n_cells=50)
+    sps.pp.gene_features(screen)
+    sps.tl.correlation_edges(screen)
+    models = {"one": small_model, "two": other_model, "correlation": "spearman"}
+    options: dict[str, Any] = {"randomized": False, "rng": 5} | QUICK
+    once = sps.tl.compare_models(screen, models, _reference(screen), copy=True, **options)
+    n_read: list[int] = []
+    tokenize = type(small_model).tokenize
+    monkeypatch.setattr(
+        type(small_model), "tokenize", lambda self, counts, *rest: [n_read.append(counts.shape[0])]
+        and tokenize(self, counts, *rest),
+    )  # fmt: skip
+    sps.tl.compare_models(screen, models, _reference(screen), n_cells=[40, 12, 900, 40], **options)
+    assert sum(n_read) == 50  # every cell once, however many samples it is in
+    result = screen.uns["compare_models"]
+    assert (list(result["params"]["n_cells"]), list(result["params"]["left_out"])) == ([12, 40, 50], [900])
+    for name in ("summary", "contrasts", "per_regulator"):
+        pd.testing.assert_frame_equal(result[name], once.uns["compare_models"][name], rtol=1e-5)
+    curve = result["curve"].query("statistic == 'pooled'").set_index(["n_cells", "predictor"])
+    assert set(curve.index.get_level_values("predictor")[curve["kind"] == "edges"]) == set(models)
+    given = curve.drop(index=["one", "two"], level="predictor")
+    assert set(given.index.get_level_values("n_cells")) == {50}
+    assert len(set(curve["n"])) == 1
+    # by the tool that reads one model alone, in the same cells, and scikit-learn
+    order = child(5, "compare_models", "cells").permutation(np.flatnonzero(screen.obs["edge_cells"]))
+    common = screen.var["compare_models_genes"].to_numpy()
+    edges = {("correlation", 50): sps.get.edge_matrix(screen, "spearman").to_numpy()[np.ix_(common, common)]}
+    for name, model in (("one", small_model), ("two", other_model)):
+        for n in (12, 40, 50):
+            cells = np.isin(np.arange(screen.n_obs), order[:n])
+            more: dict[str, Any] = {"mask_obs": cells, "mask_var": common, "rng": 5, "show_progress_bar": False}
+            sps.tl.attention_edges(screen, model, key_added="alone", **more)
+            edges[name, n] = np.full((common.sum(), common.sum()), np.nan)
+            frame = sps.get.edge_matrix(screen, "alone")
+            place = np.flatnonzero(np.isin(screen.var_names[common], frame.index))
+            edges[name, n][np.ix_(place, place)] = frame
+    everywhere = np.isfinite(np.stack(list(edges.values()))).all(axis=0)
+    names = screen.var_names[common]
+    listed = set(_reference(screen).itertuples(index=False, name=None))
+    truth = np.array([[(source, target) in listed for target in names] for source in names]) & everywhere
+    rows = truth.sum(axis=1) >= 3
+    for (name, n), values in edges.items():
+        expected = roc_auc_score(truth[rows][everywhere[rows]], np.abs(values[rows][everywhere[rows]]))
+        assert curve.loc[(n, name), "auroc"] == pytest.approx(expected), (name, n)
+
+
 def test_random_weights_stand_beside(screen: ad.AnnData, small_model: Any) -> None:
     sps.pp.select_cells(screen, n_cells=40)
     sps.tl.correlation_edges(screen)
@@ -120,7 +170,7 @@ def test_survives_disk_and_does_not_depend_on_batches(
 ) -> None:
     sps.tl.correlation_edges(screen, mask_obs=np.arange(280) < 30)
     models = {"m": small_model, "r": "spearman"}
-    more = {"mask_obs": "spearman_cells", "randomized": False, "layers": {"m": [1, 2]}} | QUICK
+    more = {"mask_obs": "spearman_cells", "randomized": False, "layers": {"m": [1, 2]}, "n_cells": [20]} | QUICK
     copy = sps.tl.compare_models(screen, models, _reference(screen), copy=True, **more)
     sps.tl.compare_models(screen, models, _reference(screen), batch_size=7, **more)
     np.testing.assert_allclose(
@@ -157,6 +207,10 @@ def test_bad_input_raises_before_any_work(
         (good, mouse, {}, ValueError, "reference"),
         (good, [("G1", "G2")], {}, TypeError, "frame"),
         (good, reference, {"layers": {"n": 1}}, ValueError, "no model 'n'"),
+        (good, reference, {"n_cells": [50, 60]}, ValueError, "None of `n_cells` is below the 50 cells"),
+        (good, reference, {"n_cells": [1, 20]}, ValueError, "n_cells"),
+        (good, reference, {"n_cells": []}, ValueError, "n_cells"),
+        ({"r": "spearman", "s": "spearman"}, reference, {"n_cells": [20]}, ValueError, "`n_cells` needs a model"),
         (good, reference, {"layers": 9}, ValueError, "layers 0 to 2"),
         (good, reference, {"universe": "some"}, ValueError, "universe"),
         (good, reference, {"memory_limit": 10}, MemoryError, "select_panel"),

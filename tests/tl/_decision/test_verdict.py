@@ -287,8 +287,9 @@ FAILING_CAUSAL: list[tuple[dict[str, Any], str]] = [
     ({f"top_5/{READOUT}/vs_random": {"effect_size": 0.03}}, "random sets"),
     ({f"mlp_2/{READOUT}": {"p_raw": 0.06}}, "mlp_2"),
     ({f"uniform_top_5/{READOUT}": {"effect_size": 0.02}}, "uniform_top_5"),
-    ({"fidelity/top_5": {"effect_size": 0.019}}, "moves hidden states by 0.019"),
-    ({"fidelity/mlp_2": {"statistic": 1e-10}}, "mlp_2"),
+    # What took no effect is no evidence, and does not hide what did take effect and cost nothing.
+    ({"fidelity/mlp_2": {"effect_size": 0.019}, f"uniform_top_5/{READOUT}": {"effect_size": 0.02}}, "uniform_top_5"),
+    ({"fidelity/mlp_2": {"effect_size": 0.019}, f"top_5/{READOUT}/vs_random": {"p_raw": 0.4}}, "random sets"),
 ]
 
 
@@ -304,12 +305,17 @@ def test_one_causal_condition_that_fails_fails_it(
 
 OPEN_CAUSAL: list[tuple[dict[str, Any], str]] = [
     (dict.fromkeys([f"top_5/{READOUT}/vs_random", f"top_5/{READOUT}"]), "can reach the readout"),
+    ({f"top_5/{READOUT}/vs_random": {"role": "descriptive"}}, "chosen by the responders"),
     ({f"dose/top/{READOUT}": None}, "A13 dose, top, attention_L3 was not run"),
     ({f"mlp_2/{READOUT}": {"status": "structurally_null"}, f"uniform_top_5/{READOUT}": {"status": "not_applied"}},
      "not applied"),
     (dict.fromkeys([f"mlp_2/{READOUT}", f"uniform_top_5/{READOUT}"]), "no uniform or MLP intervention reaches"),
     ({"fidelity/top_5": None}, "fidelity, top_5 was not run"),
     ({"fidelity/top_5": {"effect_size": np.nan}}, "no number"),
+    ({"fidelity/top_5": {"effect_size": 0.019}}, "moves hidden states by 0.019, too little"),
+    ({"fidelity/mlp_2": {"statistic": 1e-10}}, "mlp_2"),
+    ({"fidelity/top_5": {"effect_size": 0.019}, f"top_5/{READOUT}/vs_random": {"p_raw": 0.4}}, "too little"),
+    ({"fidelity/mlp_2": {"effect_size": 0.019}, f"mlp_2/{READOUT}": {"p_raw": 0.4}}, "too little"),
 ]  # fmt: skip
 
 
@@ -321,3 +327,17 @@ def test_what_cannot_be_judged_is_open(
     found = judge(empty)
     assert passed(found)["d"] is None
     assert told in found.loc["d", "reason"]
+
+
+def test_the_last_run_of_interventions_is_judged(
+    empty: ad.AnnData, enter: Callable[..., None], enter_causal: Callable[..., None]
+) -> None:
+    """What an earlier run held against random sets, under the same key or another, is neither judged nor in the way."""
+    other = {"analysis": "A12", "name": f"top_10/{READOUT}/vs_random", "effect_size": -0.03, "p_raw": 0.4}
+    for key in ("head_ablation", "other"):
+        adata = empty.copy()
+        enter(adata, other, key=key)
+        enter_causal(adata)
+        found = judge(adata)
+        assert passed(found)["d"] is True
+        assert "top_10" not in found.loc["d", "reason"]

@@ -100,6 +100,26 @@ def test_the_record_is_that_of_edges(
         assert dict(back.uns["insilico"]["params"])["n_passes"] == params["n_passes"]
 
 
+def test_a_source_that_no_cell_has_is_told(
+    controls: ad.AnnData, small_model: Any, caplog: Any, roundtrips: Callable[[Any], Any]
+) -> None:
+    counts = np.asarray(controls.X.toarray() if sparse.issparse(controls.X) else controls.X).copy()
+    counts[:, controls.var_names.get_loc("G0")] = 0
+    controls.X = sparse.csr_matrix(counts)
+    with caplog.at_level(logging.WARNING):
+        run(controls, small_model)
+    assert "no cell could be run with and without 'G0'" in caplog.text
+    assert np.isnan(sps.get.edge_matrix(controls, "insilico").reindex(["G0"])).all(axis=None)
+    has = (counts[controls.obs["edge_cells"]] > 0).sum(axis=0)
+    for adata in (controls, *roundtrips(controls)):
+        told = adata.uns["insilico"]["sources"].set_index("gene")
+        assert told["status"].to_dict() == {"G0": "not_applied", "G4": "ok", "G20": "ok"}
+        for gene in SOURCES:
+            assert told.loc[gene, "n_cells"] == has[adata.var_names.get_loc(gene)]
+    run(controls, small_model, kind="overexpress")
+    assert (controls.uns["insilico"]["sources"]["n_cells"] == controls.obs["edge_cells"].sum()).all()
+
+
 def test_a_sample_of_cells_is_on_record(controls: ad.AnnData, small_model: Any, caplog: Any) -> None:
     one, two = (run(controls, small_model, n_cells=5, rng=seed, copy=True) for seed in (0, 1))
     again = run(controls, small_model, n_cells=5, rng=0, copy=True, batch_size=2)
@@ -115,6 +135,35 @@ def test_a_sample_of_cells_is_on_record(controls: ad.AnnData, small_model: Any, 
     assert "50 cells were asked for, and there are 12" in caplog.text
     assert controls.uns["insilico"]["params"]["cells"] == "edge_cells"
     assert "insilico_cells" not in controls.obs
+
+
+@pytest.mark.filterwarnings("ignore:Attention is scored without")
+def test_a_sample_stands_beside_what_all_of_its_cells_give(
+    controls: ad.AnnData, small_model: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Edges of five of the cells beside features and attention of all twelve; not beside those of other cells."""
+    del controls.var["edge_panel"]
+    controls.obs["edge_cells"] = (controls.obs["perturbation"] == "non-targeting").to_numpy()
+    sps.pp.gene_features(controls)
+    sps.tl.attention_edges(controls, small_model, show_progress_bar=False)
+    sps.tl.perturbation_effects(controls, min_cells=30, n_null_splits=1, show_progress_bar=False)
+    run(controls, small_model, sources=["G0", "G1", "G2"], n_cells=40)
+    n_cells = int(controls.obs["edge_cells"].sum())
+    edges = ["insilico", "attention"]
+    with caplog.at_level(logging.WARNING):
+        sps.tl.perturbation_auroc(controls, edges=edges, n_boot=20)
+    assert f"`adata.varp['insilico']` is from a random sample of 40 of the {n_cells} cells" in caplog.text
+    result = controls.uns["perturbation_auroc"]
+    assert not result["params"]["same_cells"]
+    assert np.isfinite(result["summary"].set_index("predictor").loc["insilico", "auroc"])
+    rows = controls.uns["tests"].query("analysis == 'A01' and edges == 'insilico'")
+    assert (rows["cells_hash"] == controls.uns["insilico"]["params"]["cells_hash"]).all()
+
+    controls.obs["edge_cells"] &= np.arange(controls.n_obs) % 2 == 0
+    sps.pp.gene_features(controls)
+    sps.tl.attention_edges(controls, small_model, show_progress_bar=False)
+    with pytest.raises(ValueError, match=r"are from different cells: 40 cells of `adata.obs\['insilico_cells'\]`"):
+        sps.tl.perturbation_auroc(controls, edges=edges, n_boot=20)
 
 
 @pytest.mark.parametrize("readout", ["embedding", "masked_logits"])
@@ -201,6 +250,21 @@ def test_bad_input_is_refused_before_any_work(
     monkeypatch.setattr(type(small_model), "forward", lambda *_: pytest.fail("the model was run"))
     with untouched(controls), pytest.raises(error, match=match):
         run(controls, small_model, **options)
+
+
+def test_a_model_in_training_is_refused(
+    controls: ad.AnnData, small_model: Any, untouched: Callable[[ad.AnnData], Any]
+) -> None:
+    with untouched(controls):
+        small_model.network.train()
+        try:
+            for tool in (run, sps.tl.attention_edges, sps.pp.embed_cells):
+                with pytest.raises(ValueError, match=r"training mode.*network\.eval"):
+                    tool(controls, small_model)
+        finally:
+            small_model.network.eval()
+        with pytest.raises(TypeError, match=r"what `scepsis.models.load` gives, not 'demo'"):
+            run(controls, "demo")
 
 
 def test_a_model_without_a_head_has_no_masked_logits(

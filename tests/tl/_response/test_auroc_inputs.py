@@ -110,6 +110,7 @@ def test_tables_that_cannot_be(make_audit: Callable[..., ad.AnnData], untouched:
         (frame.drop(columns="weight"), KeyError, "weight"),
         (frame.assign(weight="strong"), TypeError, "numeric"),
         ([frame], TypeError, "without a name"),
+        ({0: "edges"}, TypeError, r"not 0: str.*layer_keys\(adata, \.\.\.\)\.values"),
     ):
         with untouched(adata), pytest.raises(error, match=pattern):
             sps.tl.perturbation_auroc(adata, edges=table)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from anndata import AnnData
 
 import scepsis as sps
 
@@ -191,6 +192,80 @@ def test_same_seed_same_numbers(adata: ad.AnnData) -> None:
     assert not scan(adata, rng=1, **little)["auroc"].equals(one["auroc"])
 
 
+def many_guides(*, controls: bool = True) -> ad.AnnData:
+    """
+    Cells with about 1.5 of nine perturbations each, of which each moves ten genes.
+
+    A tenth of the cells has a guide without a target alone, or none at all has, where `controls` is False.
+    """
+    rng = np.random.default_rng(0)
+    n_cells, n_genes, n_targets = 900, 60, 9
+    hit = rng.random((n_cells, n_targets)) < 1.5 / n_targets
+    hit[:90] = False
+    hit[90:][~hit[90:].any(axis=1), 0] = True
+    rate = np.exp(rng.normal(1.0, 0.3, n_genes)) * np.exp(rng.normal(0, 0.2, (n_cells, 1)))
+    responders = np.stack([rng.choice(np.arange(9, n_genes), 10, replace=False) for _ in range(n_targets)])
+    for target, moved in enumerate(responders):
+        rate[np.ix_(hit[:, target], moved)] *= 2.5
+    names = [f"G{gene}" for gene in range(n_genes)]
+    adata = AnnData(rng.poisson(rate).astype(np.float32), var=pd.DataFrame(index=names))
+    calls = pd.DataFrame(hit, index=adata.obs_names, columns=[f"G{target}_g1" for target in range(n_targets)])
+    calls["non-targeting_1"] = ~hit.any(axis=1)
+    adata.uns["moved"] = responders
+    adata = adata if controls else adata[hit.any(axis=1)].copy()
+    sps.pp.assign_perturbations(adata, calls.loc[adata.obs_names].astype(int) * 50, max_targets=None)
+    return adata
+
+
+OVERLAPPING = SMALL | {"overlapping": True, "n_cells": [60, 90], "lfc_thresholds": [0.5], "tests": ["student"]}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("control", ["complement", "non-targeting"])
+def test_cells_with_several_perturbations_count_for_each(control: str) -> None:
+    """A setting is what the tools give when called by hand; planted responders are found in either design."""
+    adata = many_guides()
+    sps.tl.correlation_edges(adata, mask_obs=(adata.obs["perturbation"] == "non-targeting").to_numpy())
+    frame = scan(adata, **OVERLAPPING, control=control, force="perturbed")
+    assert set(frame["n_cells"]) == {60, 90}
+    for n_cells, n_genes in ((60, 40), (90, 60)):
+        own = adata.copy()
+        sps.pp.select_cells(own, n_cells=n_cells)
+        sps.pp.gene_features(own)
+        sps.pp.select_panel(own, n_top_genes=n_genes, force=PERTURBED)
+        sps.tl.correlation_edges(own)
+        sps.tl.perturbation_effects(
+            own, overlapping=True, control=control, lfc_threshold=0.5, min_cells=30, n_null_splits=1,
+            show_progress_bar=False,
+        )  # fmt: skip
+        called = sps.get.effects(own, "target").to_numpy()
+        for perturbation, moved in enumerate(adata.uns["moved"]):
+            assert called[moved, perturbation].mean() > 0.9
+        sps.tl.perturbation_auroc(own, edges="spearman", n_boot=1)
+        expected = own.uns["perturbation_auroc"]["summary"].set_index("predictor")
+        assert expected.loc["spearman", "n_units"] == 9
+        found = of(frame, (0.5, n_cells, n_genes, "student"))
+        for predictor in ("spearman", "mean", "de_frequency"):
+            np.testing.assert_allclose(
+                found.loc[predictor, NUMBERS].astype(float), expected.loc[predictor, NUMBERS].astype(float), rtol=1e-6
+            )
+    params = adata.uns["sensitivity_scan"]["params"]
+    assert params["overlapping"]
+    assert (params["control"], params["unperturbed"]) == (control, "non-targeting")
+
+
+def test_without_unperturbed_cells_there_is_nothing_to_choose_among(untouched: Callable) -> None:
+    adata = many_guides(controls=False)
+    sps.tl.correlation_edges(adata)
+    with untouched(adata), pytest.raises(ValueError, match=r"No cell of .* is 'non-targeting'.*perturbation_auroc"):
+        sps.tl.sensitivity_scan(adata, edges="spearman", **OVERLAPPING, control="complement")
+    with untouched(adata), pytest.raises(ValueError, match="'non-targeting' does not occur"):
+        sps.tl.sensitivity_scan(adata, edges="spearman", **OVERLAPPING)
+    del adata.obsm["perturbation"]
+    with untouched(adata), pytest.raises(KeyError, match=r"Call `scepsis\.pp\.assign_perturbations\(adata, guides"):
+        sps.tl.sensitivity_scan(adata, edges="spearman", **OVERLAPPING, control="complement")
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
@@ -200,6 +275,7 @@ def test_same_seed_same_numbers(adata: ad.AnnData) -> None:
         ({"n_genes": [0]}, ValueError, "`n_genes`"),
         ({"lfc_thresholds": [-1.0]}, ValueError, "`lfc_thresholds`"),
         ({"control": "nobody"}, ValueError, "nobody"),
+        ({"control": "complement"}, ValueError, "overlapping=True"),
         ({"groupby": "guide"}, KeyError, "guide"),
         ({"reextract": True}, ValueError, "model"),
         ({"baselines": ["position"]}, ValueError, "`baselines`"),

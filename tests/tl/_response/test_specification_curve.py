@@ -172,6 +172,37 @@ def test_other_thresholds_are_called_anew_where_that_gives_what_is_stored(make_s
     assert list(result["params"]["thresholds_left_out"]) == [0.1, 1.0]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("control", ["complement", "non-targeting"])
+def test_cells_with_several_perturbations_are_called_anew_too(make_screen: Callable, control: str) -> None:
+    """The same calls as by hand, from the assignment; without it other thresholds are left out."""
+    perturbed = tuple(f"G{index}" for index in range(9))
+    adata = make_screen(perturbed=perturbed, n_controls=200, n_perturbed=60)
+    label = adata.obs.pop("perturbation").astype(str).to_numpy()
+    guides = pd.DataFrame({f"{gene}_g1": label == gene for gene in perturbed}, index=adata.obs_names)
+    guides["non-targeting_1"] = label == "non-targeting"
+    second = np.random.default_rng(0).random(adata.n_obs) < 0.3
+    guides["G1_g1"] |= second & (label != "non-targeting")  # three in ten of the perturbed cells have two
+    sps.pp.assign_perturbations(adata, guides.astype(int) * 40, max_targets=None)
+    sps.pp.select_cells(adata)
+    sps.pp.gene_features(adata)
+    sps.tl.correlation_edges(adata)
+    calls = {"overlapping": True, "control": control, "min_cells": 30, "n_null_splits": 2, "show_progress_bar": False}
+    sps.tl.perturbation_effects(adata, **calls)
+    assert adata.uns["perturbation_effects"]["perturbations"]["n_cells"][1] > 100
+    frame = curve(adata, edges="spearman", lfc_thresholds=[0.1, 1.0], gene_models=["chance"])
+    assert sorted(set(frame["lfc_threshold"])) == [0.1, 0.5, 1.0]
+    sps.tl.perturbation_effects(adata, lfc_threshold=0.1, key_added="loose", **calls)
+    sps.tl.perturbation_auroc(adata, edges="spearman", effects="loose", baselines=(), n_boot=1)
+    own = adata.uns["perturbation_auroc"]["summary"].set_index("predictor").loc["spearman"]
+    assert of(frame, lfc_threshold=0.1)["estimate"] == pytest.approx(own["auroc"] - 0.5)
+
+    del adata.obsm["perturbation"]
+    with pytest.warns(UserWarning, match=r"`lfc_thresholds` '0.1', '1.0' are left out"):
+        sps.tl.specification_curve(adata, edges="spearman", lfc_thresholds=[0.1, 1.0], **FEW)
+    assert set(adata.uns["specification_curve"]["specifications"]["lfc_threshold"]) == {0.5}
+
+
 def test_nothing_but_the_result_is_written(adata: ad.AnnData, network: pd.DataFrame, untouched: Callable) -> None:
     with untouched(adata):
         changed = sps.tl.specification_curve(

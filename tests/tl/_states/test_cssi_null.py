@@ -188,7 +188,7 @@ def test_one_seed_one_result_whatever_else_is_asked(planted: Planted) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:`adata` has 60 of")
-def test_attention_needs_its_model(screen: ad.AnnData, small_model: Any) -> None:
+def test_attention_needs_its_model(screen: ad.AnnData, small_model: Any, untouched: Untouched) -> None:
     screen.obs["state"] = np.repeat(["a", "b"], [130, 150])
     network = pd.DataFrame({"source": ["G0"] * 3 + ["G1"] * 3, "target": [f"G{number}" for number in range(10, 16)]})
     sps.tl.attention_edges(screen, small_model, layers=[0], groupby="state", show_progress_bar=False)
@@ -200,6 +200,9 @@ def test_attention_needs_its_model(screen: ad.AnnData, small_model: Any) -> None
     }  # fmt: skip
     assert table.loc["size_matched", ["null_mean", "p_value"]].isna().all()
     assert table["pooled"].notna().all()
+    with untouched(screen), pytest.raises(MemoryError, match=r"60 genes in 280 cells"):  # networks that are there
+        sps.tl.cssi_null(screen, network, nulls="genes", memory_limit=12 * 4 * 60**2 - 1, **QUIET)
+    sps.tl.cssi_null(screen, network, nulls="genes", n_null=1, memory_limit=12 * 4 * 60**2, **QUIET)
     sps.tl.cssi_null(screen, network, n_null=2, model=small_model, nulls=["size_matched", "random"], **QUIET)
     again = screen.uns["cssi_null"]["nulls"].set_index("null")
     assert (again["status"] == "ok").all()
@@ -254,6 +257,8 @@ def test_wrong_input_is_refused(planted: Planted, untouched: Untouched) -> None:
             sps.tl.cssi_null(adata, network, nulls="labels")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="n_null"):
             sps.tl.cssi_null(adata, network, n_null=0)
+        with pytest.raises(MemoryError, match=r"30 genes in 600 cells.*select_panel"):
+            sps.tl.cssi_null(adata, network, memory_limit=1000)
     changed = adata[:500].copy()
     with untouched(changed), pytest.raises(ValueError, match=r"cells behind .* have changed"):
         sps.tl.cssi_null(changed, network)

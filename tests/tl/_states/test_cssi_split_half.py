@@ -122,6 +122,8 @@ def test_layers_of_a_model_are_variants(screen: ad.AnnData, small_model: Any, un
     sps.tl.cssi(screen, groupby="state", score="attention", model=small_model, layers=[0, 2], show_progress_bar=False)
     with untouched(screen), pytest.raises(ValueError, match="`model=`"):
         sps.tl.cssi_split_half(screen, network, **QUIET)
+    with untouched(screen), pytest.raises(MemoryError, match="x 4 groups"):
+        sps.tl.cssi_split_half(screen, network, model=small_model, memory_limit=14 * 4 * 60**2, **QUIET)
     sps.tl.cssi_split_half(screen, network, n_splits=1, variants=["max", "mean"], model=small_model, rng=1, **QUIET)
     table = screen.uns["cssi_split_half"]["variants"]
     assert table[["layer", "variant"]].apply(tuple, axis=1).tolist() == [
@@ -181,6 +183,8 @@ def test_degenerate_data_give_a_status(planted: Planted, untouched: Untouched) -
         ):
             with pytest.raises(ValueError, match=message):
                 sps.tl.cssi_split_half(adata, network, **options)
+        with pytest.raises(MemoryError, match=r"30 genes in 600 cells.*select_panel"):
+            sps.tl.cssi_split_half(adata, network, memory_limit=1000)
 
 
 def test_it_survives_writing(planted: Planted, roundtrips: Callable[[ad.AnnData], Iterator[ad.AnnData]]) -> None:

@@ -8,14 +8,14 @@ import numpy as np
 
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame, read_result
-from scepsis.pl._biology._curves import MAKER, chosen_curve
+from scepsis.pl._biology._curves import MAKER, chosen_curve, without_intervals
 from scepsis.pl._style import DIVERGING, FAINT, INK, MISSING, SMALL, axes_or_new
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from scepsis._core._types import Data, FloatArray
+    from scepsis._core._types import BoolArray, Data, FloatArray
 
 #: Columns between the layers and what they are compared with.
 GAP = 0.6
@@ -36,7 +36,8 @@ def characterize_layers(
 
     Colour is the AUROC, chance in the middle. A dot marks a layer whose difference from correlation has a 95 % interval
     without 0, filled above it and hollow below. To the right stand correlation itself and the best single feature of
-    genes, which any layer should be held against. Grey cells have no number.
+    genes, which any layer should be held against. Grey cells have no number. A reference with too few listed pairs for
+    intervals is pale, says so, and does not stretch the colours.
 
     Parameters
     ----------
@@ -89,13 +90,16 @@ def characterize_layers(
         values[row, -1] = _best(own[(own["kind"] == "baseline") & (own["edges"] != versus)])
     width = 3.2 + 0.48 * len(columns)
     axes = axes_or_new(ax, width=width, height=1.9 + 0.42 * max(len(names), 2))
-    _cells(axes, values, places, numbers=len(numbers))
+    weak = without_intervals(layers)
+    _cells(axes, values, places, numbers=len(numbers), pale=np.array([name in weak for name in names]))
     _marks(axes, layers, names, numbers)
     labels = [str(number) if number >= 0 else curve for number in numbers]
     axes.set_xticks(places, [*labels, versus, "best gene\nfeature"])
     for label in axes.get_xticklabels()[-2:]:
         label.set(rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [f"{name}\n{weak[name]}" if name in weak else name for name in names])
+    for name, label in zip(names, axes.get_yticklabels(), strict=True):
+        label.set(color=FAINT if name in weak else INK, linespacing=0.95)
     axes.set_xlabel(f"layer of {curve}", x=(len(numbers) / 2) / (places[-1] + 1))
     return axes
 
@@ -104,21 +108,23 @@ def _best(own: pd.DataFrame) -> float:
     return float(own["auroc"].max()) if own["auroc"].notna().any() else np.nan
 
 
-def _cells(ax: Axes, values: FloatArray, places: FloatArray, *, numbers: int) -> None:
+def _cells(ax: Axes, values: FloatArray, places: FloatArray, *, numbers: int, pale: BoolArray) -> None:
     """Coloured squares, with their numbers where there is room."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.patches import Rectangle
 
-    reach = max(float(np.nanmax(np.abs(values - 0.5))) if np.isfinite(values).any() else 0.0, 0.05)
+    firm = values[~pale] if np.isfinite(values[~pale]).any() else values
+    reach = max(float(np.nanmax(np.abs(firm - 0.5))) if np.isfinite(firm).any() else 0.0, 0.05)
     norm, colours = Normalize(0.5 - reach, 0.5 + reach), colormaps[DIVERGING]
     for (row, column), value in np.ndenumerate(values):
         colour = colours(norm(value)) if np.isfinite(value) else MISSING
         place = float(places[column])
-        ax.add_patch(Rectangle((place - 0.5, row - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
+        alpha = 0.35 if pale[row] and np.isfinite(value) else None
+        ax.add_patch(Rectangle((place - 0.5, row - 0.5), 1, 1, facecolor=colour, edgecolor="white", alpha=alpha))
         if np.isfinite(value) and numbers <= MAX_NUMBERS:
-            dark = abs(value - 0.5) > 0.72 * reach
+            dark = abs(value - 0.5) > 0.72 * reach and not pale[row]
             text = f"{value:.2f}".removeprefix("0")
             ax.text(
                 place, row + 0.08, text, ha="center", va="center", fontsize=SMALL - 0.5,

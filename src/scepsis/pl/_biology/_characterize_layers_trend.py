@@ -9,7 +9,7 @@ import numpy as np
 from scepsis._core._numbers import signed
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame, read_result
-from scepsis.pl._biology._curves import COLOURS, MAKER, MARKERS, chosen_curve
+from scepsis.pl._biology._curves import COLOURS, MAKER, MARKERS, chosen_curve, without_intervals
 from scepsis.pl._style import INK, SMALL, axes_or_new, bare, spread
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def characterize_layers_trend(
     A curve with 95 % intervals for every reference; correlation, which has no layer, is a dashed line of the same
     colour. Beside the last layer stand the name, the slope per layer and whether its interval is without 0 (*), by
     the stored numbers. No layer is singled out: a layer picked from this picture is picked after seeing the answer.
+    The curve of a reference with too few listed pairs for intervals is pale, and says so.
 
     Parameters
     ----------
@@ -79,18 +80,21 @@ def characterize_layers_trend(
     names = list(dict.fromkeys(own["reference"]))
     axes = axes_or_new(ax, width=7.2, height=4.4)
     ends: list[tuple[str, float, str]] = []
+    weak = without_intervals(own)
     for number, name in enumerate(names):
         rows = own[(own["reference"] == name) & own["auroc"].notna()]
         if rows.empty:
             continue
         colour = COLOURS[number % len(COLOURS)]
         place = DODGE * (number - (len(names) - 1) / 2)
-        _curve(axes, rows, colour, MARKERS[number % len(MARKERS)], place)
+        _curve(axes, rows, colour, MARKERS[number % len(MARKERS)], place, pale=name in weak)
         flat = profile.loc[(profile["reference"] == name) & (profile["edges"] == versus), "auroc"]
         if flat.notna().any():
-            axes.axhline(float(flat.iloc[0]), color=colour, linestyle=(0, (5, 3)), linewidth=1, alpha=0.7, zorder=1)
+            alpha = 0.3 if name in weak else 0.7
+            axes.axhline(float(flat.iloc[0]), color=colour, linestyle=(0, (5, 3)), linewidth=1, alpha=alpha, zorder=1)
         trend = trends[(trends["reference"] == name) & (trends["curve"] == curve)]
-        ends.append((_said(name, trend), float(rows["auroc"].iloc[-1]), colour))
+        said = f"{name}, {weak[name]}" if name in weak else _said(name, trend)
+        ends.append((said, float(rows["auroc"].iloc[-1]), colour))
     axes.axhline(0.5, color=INK, linestyle=(0, (1, 2)), linewidth=1, zorder=1)
     layers = sorted({int(layer) for layer in own["layer"]})
     axes.set_xticks(layers if len(layers) <= 24 else layers[:: -(-len(layers) // 24)])
@@ -103,13 +107,13 @@ def characterize_layers_trend(
     return axes
 
 
-def _curve(ax: Axes, rows: pd.DataFrame, colour: str, marker: str, place: float) -> None:
+def _curve(ax: Axes, rows: pd.DataFrame, colour: str, marker: str, place: float, *, pale: bool) -> None:
     middle = rows["auroc"].to_numpy(dtype=float)
     low, high = (rows[side].to_numpy(dtype=float) for side in ("ci_low", "ci_high"))
     reach = np.clip(np.nan_to_num(np.vstack([middle - low, high - middle]), nan=0.0), 0, None)
     ax.errorbar(
         rows["layer"].to_numpy() + place, middle, yerr=reach, color=colour, marker=marker, markersize=5, capsize=2,
-        linewidth=1.5, elinewidth=0.9, zorder=3,
+        linewidth=1.5, elinewidth=0.9, zorder=3, alpha=0.35 if pale else None,
     )  # fmt: skip
 
 

@@ -22,3 +22,12 @@ def chosen_curve(profile: pd.DataFrame, edges: str | None, key: str) -> str:
         msg = f"`adata.uns[{key!r}]` has no layers of {edges!r}; it has those of {listing(curves)}."
         raise KeyError(msg)
     return curves[0] if edges is None else edges
+
+
+def without_intervals(layers: pd.DataFrame) -> dict[str, str]:
+    """References on which layers have numbers but none has an interval, and the status that says why."""
+    result = {}
+    for name, own in layers[layers["auroc"].notna()].groupby("reference", sort=False):
+        if len(own) and not (own["status"] == "ok").any():
+            result[str(name)] = str(own["status"].iloc[0]).replace("_", " ")
+    return result

@@ -46,8 +46,8 @@ def model_effects(
     """
     Draw how effects in a model rank measured effects, and how features of the target do :cite:p:`kendiukhov2026`.
 
-    Lines are 95 % intervals, clustered by perturbed gene and target (within perturbed genes: by perturbed gene).
-    Below them stand correlations of measured effects with what is known of the target alone.
+    Lines are 95 % intervals, clustered by perturbed gene and target. Below them stand correlations of measured effects
+    with what is known of the target alone.
 
     Parameters
     ----------
@@ -128,13 +128,12 @@ def _row(ax: Axes, row: pd.Series[Any], y: float) -> None:
     if not np.isfinite(rho):
         ax.text(0.01, y, status.replace("_", " "), transform=beside, color=FAINT, fontsize=SMALL, va="center")
         return
-    suffix = "_source" if row["adjustment"] == "within" else ""
-    low, high = float(row[f"ci_low{suffix}"]), float(row[f"ci_high{suffix}"])
+    low, high = float(row["ci_low"]), float(row["ci_high"])
     if np.isfinite([low, high]).all():
         ax.plot([low, high], [y, y], color=look.colour, linewidth=1.6)
     hollow = status != "ok"
     ax.plot(rho, y, marker=look.marker, color=look.colour, linestyle="none", markerfacecolor="none" if hollow else None)
-    p = float(row[f"p_value{suffix}"])
+    p = float(row["p_value"])
     told = equals("p", p) if np.isfinite(p) else ""
     words = ", ".join(part for part in (told, status.replace("_", " ") if hollow else "") if part)
     ax.text(1.02, y, words, transform=beside, color=INK, fontsize=SMALL, va="center")

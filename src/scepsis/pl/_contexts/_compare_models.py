@@ -37,7 +37,7 @@ def compare_models(
 
     One row for each model or other set of edges: AUROC of listed pairs with the 95 % interval clustered by regulator
     and target; just below it the same model with random weights; last the features of the target alone. Beside the
-    axes stands the AUROC, or why there is none :cite:p:`kendiukhov2026`.
+    axes stands the AUROC, and why it has no interval, or why there is none :cite:p:`kendiukhov2026`.
 
     Parameters
     ----------
@@ -95,7 +95,9 @@ def compare_models(
     what = "all pairs" if statistic == "pooled" else "mean over regulators"
     axes.set_xlabel(f"AUROC of listed pairs ({what})")
     kinds = [kind for kind in ("edges", "control", "baseline") if kind in set(found["kind"])]
-    handles = [marker_handle(KINDS[kind]) for kind in kinds] + [line_handle("95 % interval", linewidth=1.6)]
+    handles = [marker_handle(KINDS[kind]) for kind in kinds]
+    if found["ci_low"].notna().any():
+        handles.append(line_handle("95 % interval", linewidth=1.6))
     axes.legend(
         handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(handles), frameon=False,
         fontsize=SMALL, handletextpad=0.4, columnspacing=1.2,
@@ -119,4 +121,5 @@ def _point(ax: Axes, row: pd.Series[Any], y: float, *, size: float) -> None:
         markeredgecolor="white", zorder=3,
     )  # fmt: skip
     if row["kind"] != "control":
-        ax.text(1.02, y, f"{row['auroc']:.3f}", transform=beside, color=INK, fontsize=SMALL, va="center")
+        short = "" if row["status"] == "ok" else f"  {str(row['status']).replace('_', ' ')}"
+        ax.text(1.02, y, f"{row['auroc']:.3f}{short}", transform=beside, color=INK, fontsize=SMALL, va="center")

@@ -190,8 +190,9 @@ def characterize_layers(  # noqa: PLR0913 - several questions of the same rankin
     **Statuses.** ``no_positives``, ``no_negatives``; ``too_few_units``: fewer than `min_units` regulators (genes), or
     fewer than 5 listed pairs (then no numbers either); ``constant_score``; ``not_applicable``: `versus` given itself.
 
-    ``N log N`` for each layer of N pairs, 5 ns for each pair, layer and reference; 18 layers of 2,000 genes on six
-    references take about 10 s. Memory is that of the layers and about 20 bytes for each pair and reference.
+    Each layer of N pairs is sorted once, by counting, in 10 ns for each pair, and takes 5 ns more for each reference;
+    18 layers of 2,000 genes on six references take about 5 s. Memory is that of the layers and about 10 bytes for each
+    pair and reference.
 
     Examples
     --------

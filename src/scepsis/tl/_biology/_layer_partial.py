@@ -14,6 +14,7 @@ from scepsis.stats._intervals import t_interval
 from scepsis.stats._pair_space import PairSpace
 from scepsis.stats._partial import (
     UNDEFINED,
+    Given,
     normal_scores,
     pair_covariates,
     partial_correlations,
@@ -40,8 +41,8 @@ class _Sample:
 
     study: OnReference
     space: PairSpace
-    #: Covariates by what is given, on each scale.
-    covariates: dict[tuple[str, str], FloatArray]
+    #: Membership and covariates by what is given, on each scale.
+    given: dict[tuple[str, str], Given]
 
     @classmethod
     def of(cls, study: OnReference, found: References, versus: str) -> _Sample:
@@ -52,15 +53,14 @@ class _Sample:
         genes = pair_covariates(found.features, first, column, dyadic=whole.dyadic)
         pair = study.sampled[versus]
         everything = np.concatenate([value_covariates(pair), genes], axis=1)
-        covariates: dict[tuple[str, str], FloatArray] = {}
-        for scale in SCALES:
-            covariates |= {
-                (scale, "nothing"): genes[:, :0],
-                (scale, "pair"): _transformed(pair[:, None], scale),
-                (scale, "genes"): genes,
-                (scale, "pair_and_genes"): everything,
-            }
-        return cls(study, space, covariates)
+        member = study.listed[study.sample]
+        by_scale = {scale: Given.of(member, _transformed(pair[:, None], scale)) for scale in SCALES}
+        others = {  # the same on either scale
+            name: Given.of(member, covariates)
+            for name, covariates in (("nothing", genes[:, :0]), ("genes", genes), ("pair_and_genes", everything))
+        }
+        given = {(scale, name): one for scale in SCALES for name, one in (others | {"pair": by_scale[scale]}).items()}
+        return cls(study, space, given)
 
     @property
     def member(self) -> Any:
@@ -68,9 +68,7 @@ class _Sample:
 
     def correlations(self, scores: FloatArray, scale: str, given: str) -> list[PartialCorrelation]:
         """One for each column of scores, which are on the scale already."""
-        return partial_correlations(
-            scores, self.member, self.covariates[scale, given], self.space, max_df=self.study.df
-        )
+        return partial_correlations(scores, self.given[scale, given], self.space, max_df=self.study.df)
 
 
 def _transformed(values: FloatArray, scale: str) -> FloatArray:
@@ -102,7 +100,7 @@ def partial_frames(
             transformed = _transformed(scores, scale)
             plain = sample.correlations(transformed, scale, "nothing")
             for given in GIVEN:
-                partial = sample.correlations(transformed, scale, given)
+                partial = plain if given == "nothing" else sample.correlations(transformed, scale, given)
                 rows += [
                     _row(study, one, scale, given, *both, itself=one.name == versus)
                     for one, *both in zip(asked, plain, partial, strict=True)

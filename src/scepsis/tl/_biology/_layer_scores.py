@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,8 @@ from scepsis._core._rng import child
 from scepsis.stats._depth import slope_weights
 from scepsis.stats._equivalence import equivalence, minimum_detectable
 from scepsis.stats._intervals import t_interval
-from scepsis.stats._pair_space import PairSpace, Ranks, Standings, influence_sums, sums_of
+from scepsis.stats._pair_ranks import Members, Ranks, Standings
+from scepsis.stats._pair_space import PairSpace, influence_sums, sums_of
 from scepsis.stats._partial import balanced_sample
 
 if TYPE_CHECKING:
@@ -115,7 +117,7 @@ class OnReference:
         """Degrees of freedom: genes without a listed pair add none."""
         return self.n_units - 1 if self.space.dyadic else int(min(side.sum() for side in self._sides)) - 1
 
-    @property
+    @cached_property
     def _sides(self) -> tuple[BoolArray, BoolArray]:
         listed = self.reference.listed
         return np.asarray(listed.any(axis=1)), np.asarray(listed.any(axis=0))
@@ -182,22 +184,22 @@ class _Lot:
     def __init__(self, space: PairSpace, studies: list[OnReference], *, versus: str, margin: float, top: int) -> None:
         self.space, self.studies = space, studies
         self._versus, self._margin, self._top = versus, margin, top
-        self._sets = [study.positives for study in studies]
-        #: Pairs x references: influence on the AUROC of `versus`, and on the slope of each curve.
-        self._base = np.zeros((space.n, len(studies)), dtype=np.float32)
+        self._members = Members.of(space.n, [study.positives for study in studies])
+        #: References x pairs: influence on the AUROC of `versus`, and on the slope of each curve.
+        self._base = np.zeros((len(studies), space.n), dtype=np.float32)
         self._slopes: dict[str, NDArray[np.float32]] = {}
         self._base_sums: InfluenceSums  # of `versus`, which is scored first
 
     def score(self, one: Predictor, scores: FloatArray, weight: float) -> None:
         """Enter a score into every study; `weight` is that of its layer in the slope."""
         ranks = Ranks.of(scores)
-        standings = Standings.of(ranks, self._sets)
-        slope = self._base[:0]
-        if weight:
-            slope = self._slopes.setdefault(one.curve, np.zeros_like(self._base))
-        sums = influence_sums(self.space, ranks, standings, self._sets, self._base, slope, weight)
+        standings = Standings.of(ranks, self._members)
+        if weight and one.curve not in self._slopes:
+            self._slopes[one.curve] = np.zeros(self._base.shape, dtype=np.float32)
+        slope = self._slopes[one.curve] if weight else None
+        sums = influence_sums(self.space, standings, self._base, slope, weight)
         if one.name == self._versus:
-            self._base = standings.influence(ranks, self._sets)
+            self._base = standings.influence()
             self._base_sums = sums
         top = ranks.top(self._top) if one.is_edges else np.arange(0)
         for index, study in enumerate(self.studies):
@@ -223,7 +225,7 @@ class _Lot:
         for name, influence in self._slopes.items():
             for index, study in enumerate(self.studies):
                 value = sum(weights[one.name] * study.cells[one.name].auroc.value for one in curves[name])
-                sums = sums_of(self.space, influence[:, index].astype(np.float64))
+                sums = sums_of(self.space, influence[index].astype(np.float64))
                 study.trends[name] = study.estimate(value, sums) if study.status == "ok" else Estimate(value)
 
 
@@ -261,7 +263,7 @@ def _scores(found: References, one: Predictor, matrix: FloatArray | None, lot: _
         return np.asarray(values[space.column])
     if space.dyadic:
         scores = matrix.take(space.places)
-        scores += matrix.take(space.column.astype(np.int64) * space.shape[1] + space.row)
+        scores += matrix.take(space.mirrored)
         scores /= 2
         return np.asarray(scores)
     return np.asarray(matrix[lot.studies[0].reference.sources].take(space.places))

@@ -14,9 +14,9 @@ from scepsis.tl._causes import _ablation_inputs as inputs
 from scepsis.tl._causes import _ablation_tables as tables
 from scepsis.tl._causes import _held_out as held_out
 from scepsis.tl._causes._ablation_rows import registry_rows
-from scepsis.tl._causes._ablation_run import Cells, controls, n_cells_for, order_of
-from scepsis.tl._causes._conditions import resolve_conditions
 from scepsis.tl._causes._measure import Options, measure
+from scepsis.tl._shared._ablation_run import Cells, controls, enough_cells, order_of
+from scepsis.tl._shared._conditions import resolve_conditions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,7 +93,8 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
         Random sets at most.
     match
         What random sets share with the primary one: ``layer`` (as many heads in every layer), ``entropy`` (the nearest
-        of five times as many). ``()`` draws from all heads.
+        of five times as many). ``()`` draws from all heads that can reach what is read, or, where the primary
+        condition has others, from all.
     n_exceed
         Random sets that take as much after which no more are run.
     n_cells
@@ -201,7 +202,8 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
     sets took as much, so that a clear null costs few passes. Where fewer than `n_random` sets exist, all are run.
 
     **Cells.** On 64 cells the primary drop is jackknifed over 8 blocks; as many cells are run as bring that error down
-    to ``margin / 4``, all if there are fewer.
+    to ``margin / 4``, all if there are fewer. Random sets are only told from the primary one, on the same cells: those
+    that bring it down to a tenth of the drop are enough, the first of all that are run (``n_cells_paired``).
 
     **Ranking.** Top sets by the reference are chosen on the network, not on the responders that they are judged by;
     composite and perturbation ones are, and are entered as descriptive. If the network was made from the same
@@ -210,8 +212,9 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
     **Zero or mean.** Zero takes out what a head says and its constant part, which the layers above are used to; its
     mean leaves that part in place. A loss under both is not one of having left what the model knows.
 
-    Cost: a pass without and one with each condition, up to the last layer, and one for each random set; with means one
-    more over their 16 cells for each batch.
+    Cost: a pass without and one with each condition, from the lowest layer that it touches to the last one read, and
+    one for each random set; for `n_fidelity` cells each to the last layer. With means one more over their 16 cells for
+    each batch. What two conditions have in common is run once, and what cannot reach a readout is not.
 
     Examples
     --------
@@ -258,22 +261,19 @@ def ablate_heads(  # noqa: PLR0913 - what is done, what is read, and against wha
     )  # fmt: skip
     inputs.require_runnable(cells, n_cells, len(given.cells))
     order = order_of(given.cells, seed)
-    sized: dict[str, Any] = {}
-    n = len(order) if n_cells is None else int(n_cells)
-    if n_cells is None and first is not None and first.intervention is not None:
-        n, sized = n_cells_for(cells, order, first.intervention, given.target, float(margin))
+    enough = enough_cells(cells, order, first, given.target, float(margin), n_cells)
+    n = enough.n
     options = Options(
         int(n_random), "layer" in matched, "entropy" in matched, int(n_exceed), float(margin),
-        int(n_fidelity), int(n_insilico), seed,
+        int(n_fidelity), int(n_insilico), enough.n_paired, seed,
     )  # fmt: skip
     found = measure(cells, order[:n], made, heads, readout, given.target, options, given.half)
     params: dict[str, Any] = record(
         conditions=[one.name for one in made], readouts=list(readout), layer=frozen,
         primary="" if first is None else first.name, n_random=int(n_random), match=matched, n_exceed=int(n_exceed),
-        n_cells_run=n,
-        n_fidelity=min(int(n_fidelity), n), n_insilico=min(int(n_insilico), n),
-        edges=edges, effects=effects, margin=float(margin), ranking=ranking,
-        seed=seed, batch_size=batch_size, **least, **sized, **found.record, **given.provenance,
+        n_cells_run=n, n_cells_paired=enough.n_paired, n_fidelity=min(int(n_fidelity), n),
+        n_insilico=min(int(n_insilico), n), edges=edges, effects=effects, margin=float(margin), ranking=ranking,
+        seed=seed, batch_size=batch_size, **least, **enough.record, **found.record, **given.provenance,
     )  # fmt: skip
     trends = tables.doses(found.measured)
     result = {

@@ -11,14 +11,14 @@ from scepsis._core._edge_slots import edge_params, recorded_mask
 from scepsis._core._keys import SELECT_LAYER
 from scepsis._core._match import tokens_for
 from scepsis._core._memory import require_memory
-from scepsis._core._model_runs import model_record
+from scepsis._core._model_runs import model_record, require_model
 from scepsis._core._resolve import Choice
 from scepsis._core._results import read_result
 from scepsis._core._screen import read_screen
-from scepsis._core._validate import listing, require_choice, require_key, require_positive
+from scepsis._core._validate import listing, require_choice, require_integers, require_key, require_positive
 from scepsis.stats._ablation import Target
 from scepsis.tl._causes._outputs import OUTPUTS, require_output
-from scepsis.tl._edges._run import owned_panel
+from scepsis.tl._shared._run import owned_panel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from scepsis._core._screen import Screen
     from scepsis._core._types import IntArray
     from scepsis.models import AttentionModel
-    from scepsis.tl._causes._ablation_run import Cells
-    from scepsis.tl._causes._conditions import Condition
+    from scepsis.tl._shared._ablation_run import Cells
+    from scepsis.tl._shared._conditions import Condition
 
 MAKER = "scepsis.tl.rank_heads(adata, model, reference=network)"
 MATCHES = ("layer", "entropy")
@@ -48,12 +48,17 @@ def require_options(
     require_positive(margin, argument="margin", minimum=1e-6)
     for argument, value in at_least_one.items():
         require_positive(value, argument=argument, minimum=2 if argument == "min_units" else 1)
-    if n_cells is not None:
-        require_positive(n_cells, argument="n_cells", minimum=2)
+    _require_number(n_cells, argument="n_cells", minimum=2)
     matched = [match] if isinstance(match, str) else list(dict.fromkeys(match))
     for one in matched:
         require_choice(one, MATCHES, argument="match")
     return matched
+
+
+def _require_number(number: int | None, *, argument: str, minimum: int) -> None:
+    if number is not None:
+        require_integers([number], argument=argument)
+        require_positive(number, argument=argument, minimum=minimum)
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,8 @@ def given(
     adata: AnnData, model: AttentionModel, ranking: str, edges: str, effects: str, target: dict[str, int]
 ) -> Given:
     """Read all that an ablation rests on; see `scepsis.tl.ablate_heads` for what is raised."""
+    require_model(model)
+    _require_intact(model)
     entry = read_result(adata, ranking, maker=MAKER)
     params = entry["params"]
     if "heads" not in entry or "model_fingerprint" not in params:
@@ -120,6 +127,18 @@ def given(
     )  # fmt: skip
 
 
+def _require_intact(model: AttentionModel) -> None:
+    """Raise inside a block of `intervene`: a condition or a random set could touch the same heads, midway."""
+    from scepsis.models._intervene import active_interventions
+
+    if active_interventions(model):
+        msg = (
+            f"{model.name!r} is under an intervention, and `ablate_heads` sets its own. Call it outside of "
+            "`with model.intervene(...)`; what is to be done besides can be joined in `conditions` by `|`."
+        )
+        raise ValueError(msg)
+
+
 def _record(adata: AnnData, edges: str, model: AttentionModel, own: dict[str, Any]) -> dict[str, Any]:
     """Record of the edges that the tests speak for: that of attention of this model, if there is one."""
     params = edge_params(adata, edges) if edges in adata.varp else {}
@@ -148,7 +167,7 @@ def frozen_layer(adata: AnnData, model: AttentionModel, layer: int | None) -> in
 
 def layers_read(readouts: str | int | Sequence[str | int], model: AttentionModel, frozen: int | None) -> dict[str, int]:
     """Name of every readout, and its layer; what is made from the last hidden states stands last, at one beyond."""
-    asked = [readouts] if isinstance(readouts, str | int) else list(readouts)
+    asked = [readouts] if isinstance(readouts, str | int | np.integer) else list(readouts)
     found: dict[str, int] = {}
     outputs_read: dict[str, int] = {}
     for one in asked:
@@ -197,10 +216,8 @@ def primary_of(name: str | None, made: Sequence[Condition]) -> Condition | None:
 
 
 def require_runnable(cells: Cells, n_cells: int | None, n_known: int) -> None:
-    """Raise for a model in training mode, more cells than there are, or sums that would not fit."""
-    if any(module.training for module in cells.model.network.modules()):
-        msg = f"{cells.model.name!r} is in training mode, where dropout draws; call `model.network.eval()` first."
-        raise ValueError(msg)
+    """Raise for batches of no cells, more cells than there are, or sums that would not fit."""
+    _require_number(cells.batch_size, argument="batch_size", minimum=1)
     if n_cells is not None and n_cells > n_known:
         msg = f"`n_cells={n_cells}` asks for more than the {n_known} cells that heads were ranked on."
         raise ValueError(msg)

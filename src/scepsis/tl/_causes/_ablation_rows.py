@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from scepsis.stats._contrasts import Contrast
     from scepsis.tl._causes._ablation_tables import Measured
     from scepsis.tl._causes._held_out import HeldOut
+    from scepsis.tl._shared._conditions import Condition
 
+#: What has an estimate; where units are too few, that alone.
+TESTABLE = ("ok", "too_few_units")
 TWO_WAY = "t, clustered by perturbation and gene"
 
 
@@ -28,7 +31,8 @@ def registry_rows(
 ) -> list[Row]:  # fmt: skip
     """Every test: each condition at each readout, the first against random sets, trends, and how much was changed."""
     rows: list[dict[str, Any]] = []
-    readout = next(iter(layers))  # the first that was asked for speaks for its analysis
+    # The first at which random sets were run speaks for its analysis; without any, the first that was asked for.
+    readout = next((one.readout for one in measured if one.null is not None), next(iter(layers)))
     orthogonal = next(
         (
             one.condition.name
@@ -64,7 +68,7 @@ def _row(one: Measured, edges: str, margin: float) -> dict[str, Any]:
         "name": one.name,
         "hypothesis": f"{one.readout} ranks responders as well under an intervention ({what}) as without",
         "test_type": "Wilcoxon signed-rank",
-        "role": "descriptive" if condition.ranked_on_labels else "confirmatory",
+        "role": _role(condition),
         "edges": edges,
         "effect_type": "difference of AUROC",
         "unit": "perturbation",
@@ -72,9 +76,12 @@ def _row(one: Measured, edges: str, margin: float) -> dict[str, Any]:
         "status": one.status,
         "reason": one.reason,
     }
-    if found is None or one.status != "ok":
-        return row
-    return row | _of_contrast(found)
+    return row if found is None or one.status not in TESTABLE else row | _of_contrast(found)
+
+
+def _role(condition: Condition) -> str:
+    """Heads that were chosen by the responders cannot be tested on them."""
+    return "descriptive" if condition.ranked_on_labels else "confirmatory"
 
 
 def _against_random(one: Measured, edges: str) -> dict[str, Any]:
@@ -84,7 +91,7 @@ def _against_random(one: Measured, edges: str) -> dict[str, Any]:
         "name": f"{one.name}/vs_random",
         "hypothesis": f"{one.condition.name} takes no more from {one.readout} than sets of as many heads per layer do",
         "test_type": "sequential Monte Carlo (Besag and Clifford)",
-        "role": "confirmatory",
+        "role": _role(one.condition),
         "direction": "less",
         "edges": edges,
         "p_raw": told["p_random"],
@@ -116,7 +123,7 @@ def _held_out(one: HeldOut, edges: str, margin: float) -> dict[str, Any]:
         "status": one.status,
         "reason": one.reason,
     }
-    return row if one.status != "ok" else row | _of_contrast(found)
+    return row if one.status not in TESTABLE else row | _of_contrast(found)
 
 
 def _of_contrast(found: Contrast) -> dict[str, Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scepsis.edges._fidelity import Fidelity
     from scepsis.stats._ablation import Change, Seen
     from scepsis.stats._sequential import SequentialTest
-    from scepsis.tl._causes._conditions import Condition
+    from scepsis.tl._shared._conditions import Condition
 
 #: Hidden states that moved by more than this are changed to a degree that could matter (Kendiukhov 2026).
 MATERIAL = 0.02
@@ -113,7 +113,7 @@ def _result(one: Measured, margin: float) -> dict[str, Any]:
         "minimum_detectable": found.minimum_detectable,
         "difference_from_all": _mean(change.after[used]) - of_all,
     }
-    if one.status == "structurally_null":  # 0 by construction: there is nothing to test
+    if one.status in {"structurally_null", "not_applied"}:  # 0 by construction: there is nothing to test
         numbers |= dict.fromkeys(("p_value", "cohen_d", "minimum_detectable"), np.nan) | {"equivalence": ""}
     return known | numbers
 

@@ -14,7 +14,7 @@ from scepsis._core._rng import child
 from scepsis._core._screen_pairs import oriented
 from scepsis.stats._bootstrap import draw_counts, percentile_interval
 from scepsis.stats._equivalence import minimum_detectable
-from scepsis.stats._influence import pooled_variance
+from scepsis.stats._influence import ClusterSums, pooled_variance, two_way_variance
 from scepsis.stats._intervals import one_sample_t, t_interval
 from scepsis.stats._partial_spearman import RankCorrelation
 
@@ -171,28 +171,48 @@ def _bootstrapped(effects: Effects, correlation: RankCorrelation, n_boot: int, s
 
 
 def _within(effects: Effects, model: FloatArray, measured: FloatArray, min_units: int) -> dict[str, Any]:
-    """Mean over sources of the correlation over each one's targets: nothing that sources differ by is in it."""
-    own = np.array([rho for rho in _by_source(effects, model, measured).values() if np.isfinite(rho)])
+    """
+    Mean over sources of the correlation over each one's targets: nothing that sources differ by is in it.
+
+    Clustered like the others: sources share their targets, and what one does by accident counts in all of them.
+    """
+    each = _by_source(effects, model, measured)
+    known = {source: one for source, one in each.items() if np.isfinite(one.rho())}
+    own = np.array([one.rho() for one in known.values()])
     sizes = _sizes(effects) | {"n_sources": len(own)}
     if not len(own):
         return sizes | {"rho": np.nan, "status": "too_few_units"}
     tested = one_sample_t(own)
     if len(own) < min_units:
         return sizes | {"rho": tested.mean, "status": "too_few_units"}
-    by_source = {
+    sums = ClusterSums.zeros(int(effects.target.max()) + 1)
+    for source, one in known.items():
+        members = effects.target[effects.source == source]
+        influence = np.zeros(len(sums.by_gene))
+        np.add.at(influence, members, one.influence())
+        sums.add(influence[None], np.isin(np.arange(len(influence)), members))
+    variance, df = two_way_variance(own, sums)
+    two_way = _tested(tested.mean, variance, df)
+    return sizes | {
+        "rho": tested.mean,
+        "ci_low": two_way[0],
+        "ci_high": two_way[1],
+        "p_value": two_way[2],
         "ci_low_source": tested.interval.low,
         "ci_high_source": tested.interval.high,
         "p_value_source": tested.p_value,
+        "minimum_detectable": minimum_detectable(float(np.sqrt(variance)), df),
+        "status": "ok",
     }
-    return sizes | {"rho": tested.mean, "status": "ok"} | by_source
 
 
-def _by_source(effects: Effects, model: FloatArray, measured: FloatArray) -> dict[int, float]:
+def _by_source(effects: Effects, model: FloatArray, measured: FloatArray) -> dict[int, RankCorrelation]:
+    """Correlation over the targets of every source that has a few."""
     result = {}
     for source in range(effects.n_sources):
         rows = effects.source == source
-        enough = int(rows.sum()) >= MIN_TARGETS
-        result[source] = RankCorrelation(model[rows], measured[rows]).rho() if enough else np.nan
+        if int(rows.sum()) >= MIN_TARGETS:
+            result[source] = RankCorrelation(model[rows], measured[rows])
     return result
 
 
@@ -215,8 +235,10 @@ def per_source(effects: Effects, sets: list[EdgeSet]) -> pd.DataFrame:
     rows = []
     for one in sets:
         model, measured = effects.compared(one, main_comparison(one))
-        for source, rho in _by_source(effects, model, measured).items():
+        each = _by_source(effects, model, measured)
+        for source in range(effects.n_sources):
             members = effects.source == source
+            rho = each[source].rho() if source in each else np.nan
             label = ";".join(str(name) for name in names[np.unique(effects.unit[members])])
             status = "ok" if np.isfinite(rho) else "constant_score" if members.sum() >= MIN_TARGETS else "too_few_units"
             rows.append((one.name, label, int(members.sum()), rho, status))

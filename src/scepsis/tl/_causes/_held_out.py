@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scepsis.stats._ablation import change
-from scepsis.tl._causes._conditions import chosen_on_half
+from scepsis.tl._shared._conditions import chosen_on_half
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scepsis.models import Intervention
     from scepsis.stats._ablation import Change, Target
     from scepsis.tl._causes._ablation_tables import Measured
-    from scepsis.tl._causes._conditions import Condition
+    from scepsis.tl._shared._conditions import Condition
 
 
 @dataclass(frozen=True)
@@ -77,18 +77,19 @@ class HeldOut:
 
 
 def held_out(
-    halves: Halves, scores: Sequence[dict[int, tuple[FloatArray, FloatArray]]], measured: Sequence[Measured],
-    readouts: dict[str, int], target: Target, margin: float,
+    halves: Halves, scores: dict[Intervention, dict[int, tuple[FloatArray, FloatArray]]],
+    measured: Sequence[Measured], readouts: dict[str, int], target: Target, margin: float,
 ) -> list[HeldOut]:  # fmt: skip
     """Judge both sets at every readout; `scores` are those before and after under each set, by layer."""
     from scepsis.models._reach import reach
 
     found = []
+    first, second = (scores[one] for one in halves.interventions)
     for one in measured:
         layer = readouts[one.readout]
-        if one.condition is not halves.condition or one.change is None or layer not in scores[0]:
+        if one.condition is not halves.condition or one.change is None or layer not in first:
             continue
-        held = halves.judged(scores[0][layer], scores[1][layer], target, margin)
+        held = halves.judged(first[layer], second[layer], target, margin)
         whole = (one.change.after - one.change.before)[held.used]
         status, reason = "ok", ""
         if any(reach(each, layer, "attention") != "yes" for each in halves.interventions):

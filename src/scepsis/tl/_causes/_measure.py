@@ -11,23 +11,24 @@ import numpy as np
 from scepsis._core._rng import child
 from scepsis.stats._ablation import change, detection
 from scepsis.stats._head_sets import matched_sets
-from scepsis.tl._causes._ablation_run import against_random, means
 from scepsis.tl._causes._ablation_tables import Measured
 from scepsis.tl._causes._held_out import Halves, held_out
 from scepsis.tl._causes._outputs import OUTPUTS, outputs
+from scepsis.tl._shared._ablation_run import against_random, means
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
 
-    from scepsis._core._types import FloatArray, IntArray
+    from scepsis._core._types import BoolArray, FloatArray, Head, IntArray
     from scepsis.edges._ablation import Ablation
     from scepsis.edges._fidelity import Fidelity
+    from scepsis.models import Intervention
     from scepsis.stats._ablation import Target
-    from scepsis.tl._causes._ablation_run import Cells, Null
-    from scepsis.tl._causes._conditions import Condition
     from scepsis.tl._causes._held_out import HeldOut
+    from scepsis.tl._shared._ablation_run import Cells, Null
+    from scepsis.tl._shared._conditions import Condition
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Options:
     n_fidelity: int
     #: Cells whose sources are taken out one by one.
     n_insilico: int
+    #: Cells that random sets are run on.
+    n_paired: int
     seed: int
 
     def rng(self, *what: str) -> np.random.Generator:
@@ -98,36 +101,37 @@ def measure(
     able = [one for one in made if one.intervention is not None]
     primary = next((one for one in made if one.is_primary), None)
     halves = Halves.of(primary, heads, half)
-    listed = [one.intervention for one in able if one.intervention is not None]
-    listed += [] if halves is None else halves.interventions
-    step = cells.at_once
     labelled = (target.labels >= 0) & (target.row >= 0)[:, None]
     of_condition: dict[str, list[Measured]] = {}
-    of_halves: list[dict[int, tuple[FloatArray, FloatArray]]] = []
-    for start in range(0, len(listed), step):
-        reading = cells.run(rows, listed[start : start + step], what="interventions")
-        for number in range(len(reading.interventions)):
-            if start + number >= len(able):
-                of_halves.append({layer: means(reading, layer, number) for layer in cells.layers})
-                continue
-            one = able[start + number]
-            of_condition[one.name] = [
-                _at_layer(one, name, layer, reading, number, target, options)
-                for name, layer in readouts.items()
-                if name not in OUTPUTS
-            ]
+    of_halves: dict[Intervention, dict[int, tuple[FloatArray, FloatArray]]] = {}
+    moved: dict[Intervention, Fidelity] = {}
+    # Conditions can name the same heads: what is done is run once.
+    listed = [one.intervention for one in able if one.intervention is not None]
+    listed = list(dict.fromkeys(listed + ([] if halves is None else halves.interventions)))
+    for start in range(0, len(listed), cells.at_once):
+        some = listed[start : start + cells.at_once]
+        compared = np.sort(order[: options.n_fidelity])
+        reading = cells.run(rows, some, compared=compared, what="interventions")
+        for number, (intervention, fidelity) in enumerate(zip(some, reading.fidelity, strict=True)):
+            if halves is not None and intervention in halves.interventions:
+                of_halves[intervention] = {layer: means(reading, layer, number) for layer in cells.layers}
+            moved[intervention] = fidelity
+            for one in (one for one in able if one.intervention == intervention):
+                of_condition[one.name] = [
+                    _at_layer(one, name, layer, reading, number, target, options)
+                    for name, layer in readouts.items()
+                    if name not in OUTPUTS
+                ]
     for name in (name for name in readouts if name in OUTPUTS):
         for found in _of_outputs(cells, order, able, name, target, options):
             of_condition[found.condition.name].append(found)
     for one in made:
         measured += of_condition.get(one.name) or [_impossible(one, name) for name in readouts]
-    bites = dict(
-        zip([one.name for one in able], cells.fidelity(np.sort(order[: options.n_fidelity]), able), strict=True)
-    )
+    bites = {one.name: moved[one.intervention] for one in able if one.intervention is not None}
     measured = [_with_effect(one, bites) for one in measured]
     _warn_of_unreachable(measured, readouts)
     held = [] if halves is None else held_out(halves, of_halves, measured, readouts, target, options.margin)
-    null = _null(cells, rows, primary, heads, measured, readouts, target, options)
+    null = _null(cells, order, primary, heads, measured, readouts, target, options)
     if null is not None:
         measured = [_held_against(one, null, readouts, options) for one in measured]
     return Found(measured, bites, null, int(labelled.sum()), int((labelled & (target.labels == 1)).sum()), held)
@@ -150,7 +154,7 @@ def _one(
         reason = (
             f"{readout} is made before anything that is changed"
             if reachable == "no"
-            else f"only the heads' own maps in {readout} change, which are left out of both means"
+            else f"maps in {readout} are what was done to them, which tells nothing of the model"
         )
     elif found.found.n_units < target.min_units:
         status = "too_few_units"
@@ -170,7 +174,8 @@ def _at_layer(
     before, after = means(reading, layer, number)
     with np.errstate(invalid="ignore", divide="ignore"):
         whole = reading.untouched(layer) / reading.n_cells
-    reachable = reach(reading.interventions[number], layer, "attention")
+    read = [(layer, head) for head in range(reading.model.n_heads)]
+    reachable = reach(reading.interventions[number], layer, "attention", heads=read)
     return _one(condition, readout, (before, after, whole), reachable, target, options)
 
 
@@ -207,7 +212,7 @@ def _warn_of_unreachable(measured: Sequence[Measured], readouts: dict[str, int])
 
 def _null(
     cells: Cells,
-    rows: IntArray,
+    order: IntArray,
     primary: Condition | None,
     heads: pd.DataFrame,
     measured: Sequence[Measured],
@@ -215,8 +220,8 @@ def _null(
     target: Target,
     options: Options,
 ) -> Null | None:
-    """Random sets against the primary one, at the readouts that it reaches."""
-    if primary is None:
+    """Random sets against the primary one on the same cells, at the readouts that it reaches."""
+    if primary is None or primary.intervention is None:
         return None
     observed = {
         readouts[one.readout]: -one.change.found.difference
@@ -225,6 +230,11 @@ def _null(
     }
     if not observed:
         return None
+    rows = np.sort(order[: options.n_paired])
+    if len(rows) < len(order):
+        reading = cells.run(rows, [primary.intervention])
+        observed = {layer: target.drop(*means(reading, layer, 0)) for layer in observed}
+    pairs = [(int(layer), int(head)) for layer, head in heads[["layer", "head"]].to_numpy()]
     entropy = heads["entropy"].to_numpy(dtype=np.float64) if options.by_entropy else None
     sets = matched_sets(
         primary.chosen,
@@ -233,9 +243,26 @@ def _null(
         options.n_random,
         options.rng("random sets"),
         by_layer=options.by_layer,
+        among=_candidates(pairs, primary.chosen, list(observed)),
     )
-    pairs = [(int(layer), int(head)) for layer, head in heads[["layer", "head"]].to_numpy()]
     return against_random(cells, rows, sets, pairs, observed, target, options.n_exceed)
+
+
+def _candidates(pairs: Sequence[Head], chosen: Sequence[int], readouts: Sequence[int]) -> BoolArray:
+    """
+    Heads that random sets are made of: those that reach every readout that all heads of the primary set reach.
+
+    A head that cannot reach a readout takes nothing from it: against such ones anything would look like much.
+    """
+    from scepsis.models import Intervention
+    from scepsis.models._reach import reach
+
+    able = np.ones(len(pairs), dtype=bool)
+    for layer in readouts:
+        reaching = np.array([reach(Intervention.zero_heads([pair]), layer) == "yes" for pair in pairs])
+        if reaching[list(chosen)].all():
+            able &= reaching
+    return able
 
 
 def _held_against(one: Measured, null: Null, readouts: dict[str, int], options: Options) -> Measured:

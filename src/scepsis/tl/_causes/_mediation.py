@@ -9,14 +9,22 @@ import numpy as np
 
 from scepsis._core._edge_slots import provenance
 from scepsis._core._match import tokens_for
-from scepsis._core._model_runs import model_record, warn_of_few_genes
+from scepsis._core._memory import require_memory
+from scepsis._core._model_runs import model_record, require_model, warn_of_few_genes
 from scepsis._core._progress import progress_bar
 from scepsis._core._registry import Evidence, updated_tests
 from scepsis._core._resolve import Choice, choose_cells, resolve
 from scepsis._core._rng import child, resolve_seed
 from scepsis._core._store import record, write
-from scepsis._core._validate import listing, require_choice, require_key, require_positive
-from scepsis.stats._shapley import MAX_EXACT, Coalitions, Single, n_sampled
+from scepsis._core._validate import (
+    listing,
+    require_choice,
+    require_heads,
+    require_integers,
+    require_key,
+    require_positive,
+)
+from scepsis.stats._shapley import MAX_EXACT, Coalitions, Single, bytes_of_sampling, n_sampled
 from scepsis.tl._causes._mediation_cells import Deletion, read_cells, runs_of
 from scepsis.tl._causes._mediation_tables import (
     Played,
@@ -149,10 +157,14 @@ def mediation(
     ------
     KeyError
         A gene or a column does not exist.
+    MemoryError
+        Orders, by `n_permutations`, that would not fit.
     NotImplementedError
         The family does not say where its MLPs are.
     RuntimeError
         An ablation did nothing: the modules that the family names are not those that it computes with.
+    TypeError
+        `components`, `layers` or `deletion` of a wrong type, or no model.
     ValueError
         More passes than `max_passes`, layers or heads that do not exist, a gene that no cell has, or a model in
         training mode.
@@ -162,7 +174,8 @@ def mediation(
     A pass is one run of the model over the cells of a run: one per coalition, two with a deletion. Passes are made in
     an order in which neighbours share their lowest layers, and hidden states that enter a layer are kept: of n layers
     with one component each, all :math:`2^n` coalitions take :math:`2^{n+1}` layers, not :math:`n 2^n`; what is kept is
-    tokens x width of one batch for each layer. The number of passes is logged before the first one.
+    tokens x width of one batch for each layer. The number of passes is logged before the first one, and stands beside
+    the progress bar.
 
     The order of two components is certified when their single estimates differ by more than the sizes of both biases
     (from Shapley values), times ``factor``, plus 1.96 standard errors of the difference over paired cells. The paper's
@@ -188,7 +201,7 @@ def mediation(
     start = time.perf_counter()
     data = adata.copy() if copy else adata
     target = resolve(data, mod)
-    _check(direction, ablation, key_added)
+    _check(model, direction, ablation, key_added)
     _check_numbers(n_cells, n_permutations, max_passes, batch_size)
     kind, parts = _resolve_components(model, components, layers)
     ablated = Ablated(parts, ablation)
@@ -200,7 +213,7 @@ def mediation(
     runs = runs_of(target, groupby, chosen, seed)
     n_orders = 0 if n_permutations is None and len(parts) <= MAX_EXACT else int(n_permutations or N_PERMUTATIONS)
     n_passes = (n_sampled(len(parts), n_orders) if n_orders else 2 ** len(parts)) * (1 if deleted is None else 2)
-    _require_passes(n_passes, int(max_passes), len(parts), len(runs), kind)
+    _require_affordable(n_passes, int(max_passes), len(parts), n_orders, len(runs), kind)
     warn_of_few_genes(match, model)
     cells = [read_cells(target, model, run, match, deletion=deleted, n_cells=int(n_cells), seed=seed) for run in runs]
 
@@ -211,8 +224,8 @@ def mediation(
     )
     share = share_of_layers(game.members, ablated, model.n_layers)
     _say(n_passes, cells, share)
-    n_plays = len(game.members) * sum(map(len, cells))
-    with progress_bar(total=n_plays, desc=f"coalitions of {model.name}", unit="cell", show=show_progress_bar) as bar:
+    n_plays, told = len(game.members) * sum(map(len, cells)), f"{n_passes:,} passes of {model.name}"
+    with progress_bar(total=n_plays, desc=told, unit="cell", show=show_progress_bar) as bar:
         values = [
             play(model, some, game.members, ablated, batch_size=batch_size, on_cells=bar.update) for some in cells
         ]
@@ -255,7 +268,8 @@ def mediation(
     return data if copy else None
 
 
-def _check(direction: str, ablation: str, key_added: str) -> None:
+def _check(model: AttentionModel, direction: str, ablation: str, key_added: str) -> None:
+    require_model(model)
     require_key(key_added, argument="key_added")
     require_choice(direction, get_args(Single), argument="direction")
     require_choice(ablation, get_args(Ablation), argument="ablation")
@@ -278,6 +292,7 @@ def _resolve_components(
 ) -> tuple[Kind, tuple[Component, ...]]:
     """What takes part: heads or MLPs of layers, or heads one by one."""
     from scepsis.edges._coalitions import heads_of, layers_of
+    from scepsis.models import Intervention
 
     if isinstance(components, str):
         require_choice(components, get_args(Kind), argument="components")
@@ -285,17 +300,17 @@ def _resolve_components(
     if layers is not None:
         msg = "Heads name their layers; pass `components=[(layer, head), ...]` or `layers`, not both."
         raise ValueError(msg)
-    heads = sorted((int(layer), int(head)) for layer, head in components)
+    heads = sorted(require_heads(components, argument="components"))
     if not heads or len(set(heads)) < len(heads):
         msg = "`components` names a head twice." if heads else "`components` is empty."
         raise ValueError(msg)
+    Intervention.zero_heads(heads).check(model)
     return "heads", heads_of(heads)
 
 
 def _layers(model: AttentionModel, layers: int | Sequence[int] | None) -> list[int]:
     """Layers asked for, ascending, each once."""
-    given = range(model.n_layers) if layers is None else [layers] if isinstance(layers, int) else layers
-    numbers = sorted({int(layer) for layer in given})
+    numbers = sorted(set(require_integers(range(model.n_layers) if layers is None else layers, argument="layers")))
     wrong = [number for number in numbers if not 0 <= number < model.n_layers]
     if wrong or not numbers:
         asked = f"asks for {listing(wrong)}" if wrong else "is empty"
@@ -312,14 +327,21 @@ def _require_runnable(model: AttentionModel, ablated: Ablated) -> None:
             pass
 
 
-def _require_passes(n_passes: int, max_passes: int, n: int, n_runs: int, components: str) -> None:
+def _require_affordable(n_passes: int, max_passes: int, n: int, n_orders: int, n_runs: int, components: str) -> None:
+    """Raise for more passes, or orders, than can be made."""
     if n_passes > max_passes:
         msg = (
-            f"A game among {n} {components} takes {n_passes:,} passes over the cells of a run ({n_runs} to be made), "
-            f"over `max_passes={max_passes:,}`. Name fewer `layers=`, group heads by layer (`components='heads'`), "
-            "draw fewer `n_permutations=`, or raise `max_passes`."
+            f"A game among {n} components ({components}) takes {n_passes:,} passes over the cells of a run ({n_runs} "
+            f"to be made), over `max_passes={max_passes:,}`. Name fewer `layers=`, group heads by layer "
+            "(`components='heads'`), draw fewer `n_permutations=`, or raise `max_passes`."
         )
         raise ValueError(msg)
+    require_memory(
+        bytes_of_sampling(n, n_orders),
+        None,
+        what=f"{n_orders:,} orders of {n} components",
+        remedy="Draw fewer `n_permutations=`.",
+    )
 
 
 def _say(n_passes: int, cells: list[list[Example]], share: float) -> None:

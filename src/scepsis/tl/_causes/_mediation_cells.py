@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from scepsis._core._rng import child
 from scepsis._core._validate import listing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from anndata import AnnData
 
@@ -40,7 +41,10 @@ class Deletion:
         """The gene that is deleted and what is asked of it, by names in ``var_names``; nothing without one."""
         if deletion is None:
             return None, None
-        named = {deletion: None} if isinstance(deletion, str) else dict(deletion)
+        named = {deletion: None} if isinstance(deletion, str) else deletion
+        if not isinstance(named, Mapping) or any(isinstance(targets, str) for targets in named.values()):
+            msg = f"`deletion` takes a gene, or `{{gene: [target, ...]}}`, not {deletion!r}."
+            raise TypeError(msg)
         if len(named) != 1:
             msg = f"`deletion` takes one gene, or one gene and its targets, not {listing(named)}."
             raise ValueError(msg)

@@ -126,7 +126,8 @@ def model_effects(
     Pairs share their sources and their targets. A model that knew nothing but which targets respond at all would
     repeat one correlation for every source, and resampling sources would take that for certainty; hence the two-way
     variance of `scepsis.tl.perturbation_auroc`, here of the influence of each pair on the correlation, which for
-    ranks that move with the data is exact. ``label_leak``: perturbed cells are among those that edges or features were
+    ranks that move with the data is exact. The mean of correlations within perturbed genes has it from the influence of
+    each pair on its own gene's. ``label_leak``: perturbed cells are among those that edges or features were
     made from.
 
     Time is that of sorting the pairs, and of one pass over them for every resample and column.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scepsis._core._types import FloatArray, IntArray
     from scepsis.edges._insilico import Insilico
     from scepsis.models import AttentionModel, Intervention
-    from scepsis.tl._causes._ablation_run import Cells
+    from scepsis.tl._shared._ablation_run import Cells
 
 #: Names of these readouts: shift of the targets' embeddings, and of their logits where they are masked.
 OUTPUTS = ("insilico", "logits")

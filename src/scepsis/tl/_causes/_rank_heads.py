@@ -16,9 +16,9 @@ from scepsis._core._rng import child, resolve_seed
 from scepsis._core._screen import read_screen
 from scepsis._core._store import record, write
 from scepsis._core._validate import require_choice, require_key, require_positive
-from scepsis.tl._causes._head_scores import RANKINGS, Labels, rank
-from scepsis.tl._edges._request import Maps
-from scepsis.tl._edges._run import Run, owned_panel
+from scepsis.tl._shared._head_scores import RANKINGS, Labels, rank
+from scepsis.tl._shared._request import Maps
+from scepsis.tl._shared._run import Run, owned_panel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,8 +10,8 @@ from scepsis._core._resolve import resolve
 from scepsis._core._rng import child, resolve_seed
 from scepsis._core._store import record, write
 from scepsis._core._validate import require_choice, require_key, require_positive
-from scepsis.tl._confounds import _reference_tables as tables
-from scepsis.tl._confounds._reference_scores import BASELINES, line_up, require_known, scored
+from scepsis.tl._shared import _reference_tables as tables
+from scepsis.tl._shared._reference_scores import BASELINES, line_up, require_known, scored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

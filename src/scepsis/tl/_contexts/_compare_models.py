@@ -1,41 +1,47 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
 
-from scepsis._core._edge_sets import EdgeSet, gather_edges
 from scepsis._core._edge_slots import pack, superseded
-from scepsis._core._gene_table import FEATURES, require_same_cells
+from scepsis._core._gene_table import FEATURES
 from scepsis._core._hashing import hash_strings
-from scepsis._core._keys import RANDOMIZED, EdgeKeys, slugs
-from scepsis._core._match import tokens_for
+from scepsis._core._keys import EdgeKeys
 from scepsis._core._model_runs import warn_of_few_genes
 from scepsis._core._network import Universe
 from scepsis._core._network_pairs import lay_over, require_frame
 from scepsis._core._registry import Evidence, updated_tests
-from scepsis._core._resolve import Choice, choose_cells, choose_genes, resolve
+from scepsis._core._resolve import choose_cells, choose_genes, resolve
 from scepsis._core._rng import child, resolve_seed
 from scepsis._core._store import record, write
-from scepsis._core._validate import listing, require_choice, require_key, require_positive
+from scepsis._core._validate import require_choice, require_key, require_positive
 from scepsis.stats._meta_analysis import error_of_interval
-from scepsis.tl._confounds import _reference_tables as tables
-from scepsis.tl._confounds._reference_scores import line_up, scored
-from scepsis.tl._edges._mean_attention import attention_run, mean_attention
+from scepsis.tl._contexts._compared_models import Common
+from scepsis.tl._shared import _reference_tables as tables
+from scepsis.tl._shared._reference_scores import line_up, scored
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from anndata import AnnData
 
+    from scepsis._core._edge_sets import EdgeSet
+    from scepsis._core._network_pairs import NetworkPairs
     from scepsis._core._registry import Row
-    from scepsis._core._types import BoolArray, Data, IntArray, Mask, Scale, Seed
+    from scepsis._core._types import BoolArray, Data, Mask, Scale, Seed
     from scepsis.models import AttentionModel
-    from scepsis.tl._edges._run import Run
+    from scepsis.tl._shared._reference_scores import Scored
+
+#: Columns of ``curve`` after the number of cells.
+CURVE = [
+    "predictor", "kind", "statistic", "auroc", "ci_low", "ci_high", "minimum_detectable", "n", "n_pos", "n_units",
+    "status",
+]  # fmt: skip
 
 
 def compare_models(  # noqa: PLR0913 - a run, a reference and a comparison in one
@@ -51,6 +57,7 @@ def compare_models(  # noqa: PLR0913 - a run, a reference and a comparison in on
     margin: float = 0.02,
     min_units: int = 6,
     n_boot: int = 10_000,
+    n_cells: Sequence[int] | None = None,
     reference_name: str = "reference",
     gene_symbols: str | None = None,
     mask_obs: Mask = None,
@@ -96,6 +103,9 @@ def compare_models(  # noqa: PLR0913 - a run, a reference and a comparison in on
         Regulators below which there are numbers but no intervals.
     n_boot
         Replicates of the bootstrap over regulators.
+    n_cells
+        Numbers of cells at which models are scored as well, (200, 500, 1000) in analysis A28: on nested samples of
+        the cells, the same for all models. Numbers beyond what there is are left out and listed.
     reference_name
         Name of the reference in the registry of tests.
     gene_symbols
@@ -130,7 +140,9 @@ def compare_models(  # noqa: PLR0913 - a run, a reference and a comparison in on
         ``models``: one row for each: ``model, kind`` (``model`` or ``edges``), ``edges_key, family, n_vocabulary``
         (genes of `adata` that it knows), ``n_panel`` (of the panel), ``n_common``. ``summary, per_regulator,
         contrasts, top_k, network``: as `scepsis.tl.reference_auroc` makes them, with the models as predictors.
-        ``params``.
+        With `n_cells`, ``curve``: columns of ``summary`` and ``n_cells``, the number of cells that models have read;
+        edges that are there already and gene features, which have one number, stand at that of all cells.
+        ``params``, among them ``n_cells`` (of ``curve``) and ``left_out``.
 
     ``uns["tests"]`` has rows of A28: ``pooled`` (AUROC of all pairs against one half, t of the clustered interval),
     ``per_regulator`` and ``vs_<other>``.
@@ -139,7 +151,8 @@ def compare_models(  # noqa: PLR0913 - a run, a reference and a comparison in on
     ------
     ValueError
         Fewer than two models, a name that cannot be part of a slot, no two genes that all know, edges from other
-        cells, a reference of another namespace, or a parameter out of range.
+        cells, a reference of another namespace, `n_cells` without a model or all beyond what there is, or a parameter
+        out of range.
     KeyError
         Edges, or a column of `reference`, do not exist.
     TypeError
@@ -150,8 +163,10 @@ def compare_models(  # noqa: PLR0913 - a run, a reference and a comparison in on
     Notes
     -----
     Every model tokenises all genes of `adata` that it knows: only what is compared is common. AUROCs, their intervals
-    and statuses are those of `scepsis.tl.reference_auroc`. Costs one pass over the cells for each model, two with
-    `randomized`, and keeps one matrix of panel x panel for each.
+    and statuses are those of `scepsis.tl.reference_auroc`. ``curve`` keeps to the pairs that every model has at every
+    number of cells, so that what changes along it is the edges and not which pairs are ranked; it is descriptive, and
+    nothing of it is a test. Costs one pass over the cells for each model, two with `randomized`, however many
+    `n_cells` there are, and keeps one matrix of panel x panel for each (and each number).
 
     Examples
     --------
@@ -177,27 +192,28 @@ def compare_models(  # noqa: PLR0913 - a run, a reference and a comparison in on
         require_positive(value, argument=argument, minimum=minimum)
     require_frame(reference)
     seed = resolve_seed(rng)
-    common = _Common.of(target, models, choose_cells(target, mask_obs), choose_genes(target, mask_var), key_added)
+    common = Common.of(target, models, choose_cells(target, mask_obs), choose_genes(target, mask_var), key_added)
     runs = common.runs(layers, scale, randomized=randomized, seed=seed, limits=(batch_size, memory_limit))
+    samples, left_out = common.samples(n_cells, seed)
     options: dict[str, Any] = {"universe": universe, "min_targets": min_targets, "gene_symbols": gene_symbols}
     lay_over(target, reference, common.given, common.panel, **options)  # a reference of no use raises before any work
     for one in runs:
         if one.kind == "edges":
             warn_of_few_genes(one.run.match, one.run.model)
 
-    read = [one.extract(common, show=show_progress_bar) for one in runs]
+    growing = [one.extract(common, samples, show=show_progress_bar) for one in runs]
+    read = [sets[-1] for sets in growing]
     order = {name: place for place, name in enumerate(models)}
     sets = sorted([*read, *common.given], key=lambda one: (one.kind != "edges", order.get(one.name, 0)))
     pairs = lay_over(target, reference, sets, common.panel, **options)
-    found = scored(
-        pairs, line_up(target, pairs, list(FEATURES)), sizes=[20, 50, 100, 200, 500, 10_000], margin=float(margin),
-        min_units=int(min_units), n_boot=int(n_boot), generator=child(seed, "compare_models", "bootstrap"),
-    )  # fmt: skip
+    score = partial(_scored, target, margin=float(margin), min_units=int(min_units), n_boot=int(n_boot), seed=seed)
+    found = score(pairs, FEATURES)
     overall, compared = tables.summary(found), tables.contrasts(found)
     params = record(
         models=list(models), scale=scale, randomized=randomized, universe=universe, min_targets=int(min_targets),
         margin=float(margin), min_units=int(min_units), n_boot=int(n_boot), reference_name=reference_name,
         gene_symbols=gene_symbols, n_common=len(common.panel), seed=seed, labels_hash=pairs.network.hash,
+        n_cells=[] if n_cells is None else [int(one.sum()) for one in samples], left_out=left_out,
         cells_hash=hash_strings(target.obs_names[common.cells.mask]), **pairs.edges_record(),
     )  # fmt: skip
     result = {
@@ -209,6 +225,10 @@ def compare_models(  # noqa: PLR0913 - a run, a reference and a comparison in on
         "top_k": tables.top_k(found),
         "network": pairs.frame(),
     }
+    if n_cells is not None:
+        every = [*common.given, *(one for sets in growing for one in sets)]
+        same = lay_over(target, reference, every, common.panel, **options)
+        result["curve"] = _curve(same, samples, growing, common.given, score)
     evidence = Evidence(
         key=key_added, params=params, edges=pairs.records, reference=reference_name, labels_hash=pairs.network.hash,
         seed=seed, wall_s=perf_counter() - begun,
@@ -227,128 +247,39 @@ def compare_models(  # noqa: PLR0913 - a run, a reference and a comparison in on
     return data if copy else None
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """A model about to be read."""
+def _scored(
+    adata: AnnData,
+    pairs: NetworkPairs,
+    baselines: Sequence[str],
+    *,
+    margin: float,
+    min_units: int,
+    n_boot: int,
+    seed: int,
+) -> Scored:
+    return scored(
+        pairs, line_up(adata, pairs, list(baselines)), sizes=[20, 50, 100, 200, 500, 10_000], margin=margin,
+        min_units=min_units, n_boot=n_boot, generator=child(seed, "compare_models", "bootstrap"),
+    )  # fmt: skip
 
-    name: str
-    kind: Any
-    key: str
-    run: Run
 
-    def extract(self, common: _Common, *, show: bool) -> EdgeSet:
-        own = EdgeKeys(common.key)
-        chosen = Choice(common.genes, own.genes)
-        edges = mean_attention(self.run, chosen, cells_name=own.cells, genes_name=own.genes, show=show)
-        return EdgeSet(self.name, self.kind, edges, f"adata.varp[{self.key!r}]", self.key)
-
-
-@dataclass(frozen=True)
-class _Common:
-    """What all models have in common."""
-
-    adata: AnnData
-    models: dict[str, AttentionModel]
-    #: Sets of edges that are there already.
-    given: list[EdgeSet]
-    cells: Choice
-    #: Genes of the panel that all know.
-    genes: BoolArray
-    key: str
-    slugs: dict[str, str]
-    #: Genes of `adata`, and of the panel, that each knows.
-    known: dict[str, tuple[int, int]]
-
-    @property
-    def panel(self) -> IntArray:
-        return np.flatnonzero(self.genes)
-
-    @classmethod
-    def of(cls, adata: AnnData, models: Any, cells: Choice, genes: Choice, key: str) -> _Common:
-        if not isinstance(models, Mapping) or len(models) < 2:
-            msg = (
-                "`models` must be a dict of at least two: `{'name': scepsis.models.load(...), 'correlation': "
-                "'spearman'}`."
-            )
-            raise (ValueError if isinstance(models, Mapping) else TypeError)(msg)
-        edges = {name: one for name, one in models.items() if isinstance(one, str | pd.DataFrame)}
-        read = {name: one for name, one in models.items() if name not in edges}
-        for name, one in read.items():
-            require_key(name, argument="models")
-            if not hasattr(one, "vocabulary") or not hasattr(one, "fingerprint"):
-                msg = f"`models[{name!r}]` must be a model, a key of `adata.varp` or a table, not {type(one).__name__}."
-                raise TypeError(msg)
-        given = gather_edges(adata, edges, companions=False).sets if edges else []
-        mask = genes.mask.copy()
-        known = {}
-        for name, model in read.items():
-            own = tokens_for(adata, model).owner
-            known[name] = int(own.sum()), int((own & genes.mask).sum())
-            mask &= own
-        for one in given:
-            own = np.isin(np.arange(adata.n_vars), one.edges.genes)
-            known[one.name] = int(own.sum()), int((own & genes.mask).sum())
-            mask &= own
-        if mask.sum() < 2:
-            each = ", ".join(f"{name} {n_panel}" for name, (_, n_panel) in known.items())
-            msg = (
-                f"Of the {int(genes.mask.sum())} genes of the panel, {listing(models)} have {int(mask.sum())} in "
-                f"common (alone: {each}). Choose a panel of genes that all know, "
-                "`scepsis.pp.select_panel(adata, model)`, and make edges anew."
-            )
-            raise ValueError(msg)
-        result = cls(adata, read, given, cells, mask, key, slugs(read), known)
-        result.require_same_cells()
-        return result
-
-    def require_same_cells(self) -> None:
-        """Edges that are there must be from the cells that the models will read."""
-        expected = hash_strings(self.adata.obs_names[self.cells.mask])
-        other = [one.slot for one in self.given if one.cells_hash and one.cells_hash != expected]
-        if other:
-            msg = (
-                f"`{other[0]}` is from other cells than the {int(self.cells.mask.sum())} that models are to read. Make "
-                "it anew from these, or pass the column that chose its cells as `mask_obs=`."
-            )
-            raise ValueError(msg)
-        require_same_cells(self.adata, self.given, features=False, allow=False)
-
-    def runs(
-        self, layers: Any, scale: Scale, *, randomized: bool, seed: int, limits: tuple[int | None, int | None]
-    ) -> list[_Reading]:
-        """One reading of each model, and one of its twin."""
-        from scepsis.models import randomize
-
-        chosen = layers if isinstance(layers, Mapping) else dict.fromkeys(self.models, layers)
-        unknown = [name for name in chosen if name not in self.models]
-        if unknown:
-            msg = f"`layers` names no model {listing(unknown)}; there are: {listing(self.models)}."
-            raise ValueError(msg)
-        result = []
-        for name, model in self.models.items():
-            keys = EdgeKeys(self.key).group(self.slugs[name])
-            common: dict[str, Any] = {
-                "layers": chosen.get(name), "scale": scale, "seed": seed, "batch_size": limits[0],
-                "memory_limit": limits[1],
-            }  # fmt: skip
-            genes = Choice(self.genes, None)
-            run = attention_run(self.adata, model, self.cells, genes, **common)
-            result.append(_Reading(name, "edges", keys.key, run))
-            if randomized:
-                twin = replace(run, model=randomize(model, rng=seed))
-                result.append(_Reading(f"{name}_{RANDOMIZED}", "control", keys.randomized, twin))
-        return result
-
-    def frame(self, read: list[EdgeSet]) -> pd.DataFrame:
-        """One row for each of what is compared."""
-        keys = {one.name: one.key for one in (*read, *self.given)}
-        rows = [
-            {"model": name, "kind": "model" if name in self.models else "edges", "edges_key": keys[name]}
-            | {"family": str(getattr(self.models.get(name), "family", ""))}
-            | {"n_vocabulary": n_all, "n_panel": n_panel, "n_common": len(self.panel)}
-            for name, (n_all, n_panel) in self.known.items()
-        ]
-        return pd.DataFrame(rows)
+def _curve(
+    pairs: NetworkPairs,
+    samples: list[BoolArray],
+    growing: list[list[EdgeSet]],
+    given: list[EdgeSet],
+    score: Callable[[NetworkPairs, Sequence[str]], Scored],
+) -> pd.DataFrame:
+    """One row for each number of cells, score and statistic, all on the same pairs."""
+    parts = []
+    for place, cells in enumerate(samples):
+        last = place == len(samples) - 1
+        own = [sets[place] for sets in growing]
+        found = score(replace(pairs, sets=[*own, *given] if last else own), FEATURES if last else ())
+        frame = tables.summary(found)[CURVE]
+        frame.insert(0, "n_cells", int(cells.sum()))
+        parts.append(frame)
+    return pd.concat(parts, ignore_index=True)
 
 
 def _row(row: Row) -> Row:

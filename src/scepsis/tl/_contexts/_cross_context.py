@@ -15,7 +15,7 @@ from scepsis._core._scratch import settle, shell
 from scepsis._core._store import record, write
 from scepsis._core._validate import require_key, require_label, require_positive
 from scepsis.tl._contexts import _context_tables as tables
-from scepsis.tl._decision._audit_inputs import references_of, require_answerable, steps_to_skip, subject_of
+from scepsis.tl._shared._audit_inputs import references_of, require_answerable, steps_to_skip, subject_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ from scepsis._core._resolve import Choice
 from scepsis._core._scratch import CARRIED
 from scepsis._core._validate import require_column
 from scepsis._core._values import counts
-from scepsis.tl._edges._mean_attention import attention_run, mean_attention
+from scepsis.tl._shared._mean_attention import attention_run, mean_attention
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from scepsis._core._edge_sets import EdgeSet
     from scepsis._core._types import BoolArray
     from scepsis.models import AttentionModel
-    from scepsis.tl._edges._run import Run
+    from scepsis.tl._shared._run import Run
 
 
 def natural_genes(adata: AnnData, model: AttentionModel | None, by: str, n_top_genes: int) -> BoolArray:

@@ -13,7 +13,8 @@ from scepsis._core._resolve import resolve
 from scepsis._core._rng import resolve_seed
 from scepsis._core._store import record, write
 from scepsis._core._validate import require_key, require_positive
-from scepsis.tl._decision._audit_inputs import (
+from scepsis.tl._decision._conduct import Log, Step
+from scepsis.tl._shared._audit_inputs import (
     ATTENTION,
     CORRELATION,
     N_HEAD_SETS,
@@ -24,7 +25,6 @@ from scepsis.tl._decision._audit_inputs import (
     tells_modes,
     why_no_intervention,
 )
-from scepsis.tl._decision._conduct import Log, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from scepsis._core._types import Data, EdgesLike, Scale, Seed
     from scepsis.models import AttentionModel
     from scepsis.stats._splits import JointMode
-    from scepsis.tl._decision._audit_inputs import Subject
+    from scepsis.tl._shared._audit_inputs import Subject
 
 THERE = "edges and gene features are there already"
 SCALES: tuple[Scale, ...] = ("probability", "uniform_fold", "centered")

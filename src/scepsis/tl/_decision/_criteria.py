@@ -255,7 +255,8 @@ def causal(rows: Rows) -> Criterion:
     """
     (d): taking out the heads that recover the reference costs more than taking out others, and so do other ways.
 
-    Judged at the readout at which random sets were run; what cannot reach it is no part of it.
+    Judged at the readout at which random sets were run; what cannot reach it is no part of it. That an intervention
+    cost nothing counts only where it took effect; one that did not leaves the criterion open, unless another fails.
     """
     if rows.ablated is None:
         tried = any(analysis in {"A12", "A13", "A14"} for analysis, _ in rows.by_name)
@@ -283,10 +284,14 @@ def causal(rows: Rows) -> Criterion:
         ),
     ]
     orthogonal = _orthogonal(rows, readout)
-    parts += orthogonal
-    names = [condition, *(part.piece.name.split("/")[0] for part in orthogonal)]
+    own = {condition: parts} | {part.piece.name.split("/")[0]: [part] for part in orthogonal}
+    moved = {name: _material(rows, name) for name in own}
+    parts = [*parts, *orthogonal, *moved.values()]
     barred = "" if orthogonal else "no uniform or MLP intervention reaches the readout"
-    return Criterion("d", [*parts, *(_material(rows, name) for name in names)], barred=barred)
+    felt = [part for name, judged in own.items() if moved[name].holds for part in (*judged, moved[name])]
+    if not barred and any(part.holds is False for part in felt):
+        return Criterion("d", felt, more=[part for part in parts if part not in felt])
+    return Criterion("d", parts, barred=barred)
 
 
 def _orthogonal(rows: Rows, readout: str) -> list[Part]:
@@ -307,13 +312,12 @@ def _orthogonal(rows: Rows, readout: str) -> list[Part]:
 
 
 def _material(rows: Rows, condition: str) -> Part:
-    """An intervention has to have taken effect, and what the readout is made from has to have moved."""
-    piece = rows.piece("A15", f"fidelity/{condition}")
+    """An intervention tells something only if it took effect and what the readout is made from was moved."""
+    piece, label = rows.piece("A15", f"fidelity/{condition}"), f"fidelity of {condition}"
     largest, moved, floor = piece["effect_size"], piece["statistic"], piece["baseline_value"]
     told = f"{condition} moves hidden states by {decimal(largest, 3)}"
-    return _part(
-        f"fidelity of {condition}", piece, (largest, moved, floor), largest > MIN_MOVED and moved > floor, told
-    )
+    found = _part(label, piece, (largest, moved, floor), largest > MIN_MOVED and moved > floor, told)
+    return Part(label, piece, None, f"{told}, too little for anything to follow") if found.holds is False else found
 
 
 def summary_of(found: Sequence[Criterion]) -> str:

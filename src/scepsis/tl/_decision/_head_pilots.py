@@ -15,11 +15,11 @@ from scepsis._core._network import read_network
 from scepsis._core._resolve import choose_cells, choose_genes
 from scepsis._core._rng import child
 from scepsis._core._screen import read_screen
-from scepsis.tl._causes._ablation_run import Cells
-from scepsis.tl._causes._conditions import HEADS, LAYERS, paper_names
-from scepsis.tl._causes._head_scores import Labels
-from scepsis.tl._decision._audit_inputs import N_HEAD_SETS
 from scepsis.tl._decision._pilots import MIN_CANDIDATES, MIN_POSITIVES, N_CELLS, Step
+from scepsis.tl._shared._ablation_run import Cells
+from scepsis.tl._shared._audit_inputs import N_HEAD_SETS
+from scepsis.tl._shared._conditions import HEADS, LAYERS, paper_names
+from scepsis.tl._shared._head_scores import Labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ from scepsis.stats._power import CrossedError
 from scepsis.stats._splits import JointMode
 from scepsis.tl._decision import _pilots as pilots
 from scepsis.tl._decision._head_pilots import heads
-from scepsis.tl._edges._request import Maps
+from scepsis.tl._shared._request import Maps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -51,7 +51,7 @@ def verdict(
         (below 0.05); top heads made uniform and MLPs taken out each cost something (below 0.05 after
         Benjamini-Hochberg over them); and each of these moves hidden states by more than 0.02 and what the readout is
         made from by more than rounding does. What cannot reach the readout counts neither way; where nothing can, the
-        criterion is not assessable.
+        criterion is not assessable, nor where an intervention took no effect and none that did take effect fails.
 
     Parameters
     ----------

@@ -12,8 +12,8 @@ from scepsis._core._resolve import choose_cells, choose_genes, resolve
 from scepsis._core._rng import resolve_seed
 from scepsis._core._store import record, write
 from scepsis._core._validate import require_key, require_positive
-from scepsis.tl._edges._request import Maps, resolve_groups, resolve_layer_rule, resolve_scales
-from scepsis.tl._edges._run import Run, owned_panel, source_positions
+from scepsis.tl._shared._request import Maps, resolve_groups, resolve_layer_rule, resolve_scales
+from scepsis.tl._shared._run import Run, owned_panel, source_positions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

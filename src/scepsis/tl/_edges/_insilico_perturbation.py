@@ -6,21 +6,24 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from scepsis._core._edge_slots import own_masks, pack, provenance, superseded
+from scepsis._core._gene_table import SAMPLE_OF
+from scepsis._core._hashing import hash_strings
 from scepsis._core._keys import EdgeKeys
 from scepsis._core._match import tokens_for
 from scepsis._core._memory import require_memory
-from scepsis._core._model_runs import cell_blocks, model_record, require_tokens, warn_of_few_genes
+from scepsis._core._model_runs import cell_blocks, model_record, require_model, require_tokens, warn_of_few_genes
 from scepsis._core._progress import progress_bar
 from scepsis._core._resolve import Choice, choose_cells, choose_genes, resolve
 from scepsis._core._rng import child, resolve_seed
 from scepsis._core._store import record, write
-from scepsis._core._validate import require_between, require_choice, require_key, require_positive
+from scepsis._core._validate import listing, require_between, require_choice, require_key, require_positive
 from scepsis._core._values import counts
-from scepsis.tl._edges._run import owned_panel, source_positions
+from scepsis.tl._shared._run import owned_panel, source_positions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from anndata import AnnData
 
     from scepsis._core._match import Match
@@ -93,8 +96,8 @@ def insilico_perturbation(
     mask_share
         Share of a cell's tokens that is masked, for ``"masked_logits"``.
     n_cells
-        A random sample of so many of the chosen cells. Edges from a sample have cells of their own, which scoring tools
-        compare: next to edges of all cells they ask for ``allow_different_cells=True``.
+        A random sample of so many of the chosen cells. It is on record whose sample it is, so that scoring tools take
+        these edges beside edges and features of all chosen cells, and say that they are noisier.
     mask_obs
         Cells: a boolean array or ``obs`` column. ``obs["edge_cells"]`` when not given and present, else all.
     mask_var
@@ -129,7 +132,8 @@ def insilico_perturbation(
     ``var["<key_added>_position"]``
         float32, mean 0-based rank of the gene's token over the cells that have it.
     ``uns[key_added]``
-        ``params`` and ``edges_keys``.
+        ``params``, ``edges_keys``, and ``sources``: ``gene, n_cells`` (cells in which it was changed) and ``status``,
+        ``not_applied`` for one that could be changed in none and has no edges.
     ``obs["<key_added>_cells"]``, ``var["<key_added>_genes"]``
         bool, only for a sample of cells and for masks given as arrays.
 
@@ -160,6 +164,7 @@ def insilico_perturbation(
     """
     data = adata.copy() if copy else adata
     target = resolve(data, mod)
+    require_model(model)
     require_choice(kind, get_args(Kind), argument="kind")
     require_choice(readout, get_args(Readout), argument="readout")
     require_between(mask_share, 0, 1, argument="mask_share")
@@ -168,7 +173,8 @@ def insilico_perturbation(
         if value is not None:
             require_positive(value, argument=name)
     seed = resolve_seed(rng)
-    cells = _sampled(choose_cells(target, mask_obs), n_cells, seed)
+    chosen = choose_cells(target, mask_obs)
+    cells = _sampled(chosen, n_cells, seed)
     genes = choose_genes(target, mask_var)
     match = tokens_for(target, model)
     panel = owned_panel(match, genes)
@@ -200,6 +206,7 @@ def insilico_perturbation(
         mean_tokens=n_tokens / (len(cells.index) - n_empty),
         **model_record(model, match),
         **provenance(target, cells, genes, cells_name=keys.cells, genes_name=keys.genes),
+        **({} if cells is chosen else _sample_record(target, chosen)),
     )
     _write(target, keys, sums, panel, rows, params, cells, genes)
     return data if copy else None
@@ -214,6 +221,11 @@ def _sampled(cells: Choice, n_cells: int | None, seed: int) -> Choice:
     mask = np.zeros(len(cells.mask), dtype=bool)
     mask[child(seed, "insilico_perturbation").choice(cells.index, n_cells, replace=False)] = True
     return Choice(mask, None)
+
+
+def _sample_record(adata: AnnData, chosen: Choice) -> dict[str, Any]:
+    """Which cells a sample is from."""
+    return {SAMPLE_OF: hash_strings(adata.obs_names[chosen.mask]), f"n_{SAMPLE_OF}": int(chosen.mask.sum())}
 
 
 def _reading(
@@ -290,6 +302,18 @@ def _spread(values: FloatArray | IntArray, rows: Sequence[int], n: int, fill: fl
     return result
 
 
+def _sources(adata: AnnData, sums: InsilicoSums, panel: IntArray, rows: Sequence[int]) -> pd.DataFrame:
+    """In how many cells each source was changed."""
+    import pandas as pd
+
+    names = adata.var_names[panel[list(rows)]].to_numpy(dtype=object)
+    absent = sums.n_changed == 0
+    if absent.any():
+        logger.warning("no cell could be run with and without %s: they have no edges", listing(names[absent]))
+    status = np.where(absent, "not_applied", "ok").astype(object)
+    return pd.DataFrame({"gene": names, "n_cells": sums.n_changed, "status": status})
+
+
 def _write(
     adata: AnnData,
     keys: EdgeKeys,
@@ -312,5 +336,5 @@ def _write(
             keys.key: pack(_spread(sums.means(), rows, len(panel), np.nan), panel, adata.n_vars),
             keys.n_cells: pack(_spread(sums.n_cells, rows, len(panel), 0), panel, adata.n_vars),
         },
-        uns={keys.key: {"params": params, "edges_keys": [keys.key]}},
+        uns={keys.key: {"params": params, "edges_keys": [keys.key], "sources": _sources(adata, sums, panel, rows)}},
     )

@@ -12,8 +12,8 @@ from scepsis._core._rng import resolve_seed
 from scepsis._core._store import record, write
 from scepsis._core._types import Variant
 from scepsis._core._validate import require_choice, require_key, require_positive
-from scepsis.tl._edges._request import Maps, resolve_layer_rule
-from scepsis.tl._edges._run import Run, owned_panel
+from scepsis.tl._shared._request import Maps, resolve_layer_rule
+from scepsis.tl._shared._run import Run, owned_panel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

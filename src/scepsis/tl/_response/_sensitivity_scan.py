@@ -11,6 +11,7 @@ import numpy as np
 from scepsis._core._edge_sets import gather_edges
 from scepsis._core._edge_slots import edge_owner, read_edges, recorded_mask
 from scepsis._core._keys import EDGE_CELLS, EDGE_PANEL, EffectKeys
+from scepsis._core._labels import assignment_slots, require_unperturbed
 from scepsis._core._layers import layers_behind
 from scepsis._core._progress import progress_bar
 from scepsis._core._registry import Evidence, updated_tests
@@ -56,6 +57,7 @@ def sensitivity_scan(  # noqa: PLR0913 - every axis and every rule of scoring is
     reextract: bool = False,
     groupby: str = "perturbation",
     control: str = "non-targeting",
+    overlapping: bool = False,
     layer: str | None = None,
     gene_symbols: str | None = None,
     force: Sequence[str] | Literal["perturbed"] | None = None,
@@ -106,7 +108,12 @@ def sensitivity_scan(  # noqa: PLR0913 - every axis and every rule of scoring is
     groupby
         Column of ``obs`` with the perturbed gene of each cell.
     control
-        Label of the control cells.
+        Label of the control cells; with `overlapping`, ``"complement"`` as for
+        :func:`scepsis.tl.perturbation_effects`.
+    overlapping
+        Whether cells have several perturbations and count for each of them, as assigned by
+        :func:`scepsis.pp.assign_perturbations`. Edges are made from cells without any: beside a complement, from those
+        with guides without a target alone.
     layer
         Layer with log-normalised values; ``layers["lognorm"]``, ``X`` or counts when not given.
     gene_symbols
@@ -153,8 +160,8 @@ def sensitivity_scan(  # noqa: PLR0913 - every axis and every rule of scoring is
     KeyError
         Edges, a column or a layer do not exist.
     ValueError
-        An axis is empty or out of range; `control` does not occur; ``reextract=True`` without a model; `adata` is
-        backed.
+        An axis is empty or out of range; `control` does not occur; no cell is unperturbed, beside a complement;
+        ``reextract=True`` without a model; `adata` is backed.
     TypeError
         `edges` are of a wrong type.
 
@@ -190,6 +197,8 @@ def sensitivity_scan(  # noqa: PLR0913 - every axis and every rule of scoring is
     rules = tables.Rules(
         groupby=groupby,
         control=control,
+        overlapping=overlapping,
+        unperturbed=require_unperturbed(target, groupby, control, overlapping=overlapping),
         layer=layer,
         gene_symbols=gene_symbols,
         force=force,
@@ -276,12 +285,10 @@ class _Scan:
 
     def outcomes(self) -> Iterator[Outcome]:
         """Run the settings; those that share cells follow each other."""
-        cells_of = [recorded_mask(self.adata, one.params, "obs") for one in self.sets]
+        cells_of, rules = [recorded_mask(self.adata, one.params, "obs") for one in self.sets], self.rules
         for n_cells in self.grid.n_cells:
-            data = scratch(self.adata)
-            select_cells(
-                data, groupby=self.rules.groupby, control=self.rules.control, n_cells=n_cells, rng=self.rules.seed
-            )
+            data = scratch(self.adata, **(assignment_slots(rules.groupby) if rules.overlapping else {}))
+            select_cells(data, groupby=rules.groupby, control=rules.unperturbed, n_cells=n_cells, rng=rules.seed)
             gene_features(data, layer=self.rules.layer)
             false_calls = {test: self._call(data, test) for test in self.grid.tests}
             made = self._edges(data)
@@ -307,10 +314,10 @@ class _Scan:
         for number, threshold in enumerate(self.grid.lfc_thresholds):
             key = Setting(threshold, 0, 0, test).labels
             perturbation_effects(
-                data, groupby=self.rules.groupby, control=self.rules.control, layer=self.rules.layer, test=test,
-                min_expected=MIN_EXPECTED[test], lfc_threshold=threshold, min_cells=self.rules.min_cells,
-                gene_symbols=self.rules.gene_symbols, n_null_splits=1 if number else FALSE_CALL_SPLITS, key_added=key,
-                show_progress_bar=False, rng=self.rules.seed,
+                data, groupby=self.rules.groupby, control=self.rules.control, overlapping=self.rules.overlapping,
+                layer=self.rules.layer, test=test, min_expected=MIN_EXPECTED[test], lfc_threshold=threshold,
+                min_cells=self.rules.min_cells, gene_symbols=self.rules.gene_symbols, key_added=key,
+                n_null_splits=1 if number else FALSE_CALL_SPLITS, show_progress_bar=False, rng=self.rules.seed,
             )  # fmt: skip
             if not number:
                 worst = float(data.uns[EffectKeys(key).uns]["false_calls"]["share_of_splits"].max())

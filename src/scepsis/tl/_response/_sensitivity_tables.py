@@ -11,7 +11,7 @@ import pandas as pd
 
 from scepsis._core._gene_table import FEATURES
 from scepsis._core._registry import Row
-from scepsis._core._validate import require_choice, require_column, require_label, require_positive
+from scepsis._core._validate import require_choice, require_positive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,6 +33,10 @@ class Rules:
 
     groupby: str
     control: str
+    #: Whether cells count for each of several perturbations.
+    overlapping: bool
+    #: Label of the cells that edges are made from.
+    unperturbed: str
     layer: str | None
     gene_symbols: str | None
     force: Sequence[str] | Literal["perturbed"] | None
@@ -98,9 +102,6 @@ def grid_of(
     tests: Sequence[Test],
 ) -> Grid:
     """Distinct values of every axis, ascending; what is beyond the data becomes all that there is, once."""
-    labels = require_column(adata.obs, rules.groupby, slot="obs", remedy="Pass the column of labels as `groupby=`.")
-    known = [str(label) for label in labels.dropna().unique()]
-    require_label(known, rules.control, slot=f"adata.obs[{rules.groupby!r}]", argument="control")
     axes = {"lfc_thresholds": lfc_thresholds, "n_cells": n_cells, "n_genes": n_genes, "tests": tests}
     for argument, values in axes.items():
         if isinstance(values, str) or not len(values):
@@ -111,7 +112,7 @@ def grid_of(
                 require_choice(value, list(MIN_EXPECTED), argument="tests")
             else:
                 require_positive(float(value), argument=argument, minimum=0 if argument == "lfc_thresholds" else 1)
-    n_controls = int((labels == rules.control).sum())
+    n_controls = int((adata.obs[rules.groupby] == rules.unperturbed).sum())
     return Grid(
         lfc_thresholds=tuple(sorted({float(value) for value in lfc_thresholds})),
         n_cells=_within(n_cells, n_controls, "n_cells", "control cells"),

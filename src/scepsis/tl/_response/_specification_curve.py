@@ -10,6 +10,7 @@ from scepsis._core._edge_sets import gather_edges
 from scepsis._core._edge_slots import recorded_mask
 from scepsis._core._gene_table import require_same_cells
 from scepsis._core._keys import GENE_FEATURES, RESIDUALIZERS, EffectKeys
+from scepsis._core._labels import assignment_slots
 from scepsis._core._progress import progress_bar
 from scepsis._core._resolve import resolve
 from scepsis._core._rng import resolve_seed
@@ -89,8 +90,9 @@ def specification_curve(  # noqa: PLR0913 - every fork is a parameter
         Listed targets that make a gene a regulator. Of the reference.
     lfc_thresholds
         Absolute log2 fold changes above which a gene may be a responder, beside that of the label set. Labels are
-        called anew as they are recorded to have been; where that does not give the labels that are stored (other
-        cells, another layer), these thresholds are left out, with a warning.
+        called anew as they are recorded to have been, those of overlapping perturbations from their assignment; where
+        that does not give the labels that are stored (other cells, another layer), these thresholds are left out, with
+        a warning.
     gene_models
         What edges are compared with: ``chance``; ``variance``, ``mean``, ``detection_rate`` of the target;
         ``de_frequency`` (screen alone); and what they add to a model fitted to the first three, ``logistic`` or
@@ -227,10 +229,13 @@ class _Curve:
         """Rows of all sets of edges, and thresholds that labels could not be called at."""
         effects = self._rules.effects
         keys = None if effects is None else EffectKeys(effects)
+        called = {} if keys is None else self._adata.uns[keys.uns]["params"]
+        assigned = assignment_slots(called["groupby"]) if called.get("overlapping") else {"uns": [], "obsm": []}
         data = scratch(
             self._adata,
-            uns=[GENE_FEATURES, *([keys.uns] if keys else [])],
+            uns=[GENE_FEATURES, *([keys.uns] if keys else []), *assigned["uns"]],
             varm=[keys.target] if keys else [],
+            obsm=assigned["obsm"],
         )
         rows: list[dict[str, Any]] = []
         with warnings.catch_warnings():
@@ -270,7 +275,10 @@ class _Curve:
         others = [value for value in self._forks.lfc_thresholds if value != stored]
         if not others:
             return found, []
-        if not np.isfinite(stored) or params.get("groupby") not in data.obs:
+        groupby = params.get("groupby")
+        needed = assignment_slots(groupby) if params.get("overlapping") else {}
+        there = all(name in getattr(data, slot) for slot, names in needed.items() for name in names)
+        if not np.isfinite(stored) or groupby not in data.obs or not there:
             return found, others
         self._call(data, params, stored)
         again = data.uns[EffectKeys(f"{RECALLED}_{stored:g}").uns]["params"]
@@ -283,7 +291,7 @@ class _Curve:
 
     @staticmethod
     def _call(data: AnnData, params: dict[str, Any], threshold: float) -> None:
-        names = ("groupby", "control", "test", "min_expected", "fdr", "min_cells", "gene_symbols")
+        names = ("groupby", "control", "overlapping", "test", "min_expected", "fdr", "min_cells", "gene_symbols")
         perturbation_effects(
             data, **{name: params[name] for name in names if name in params}, lfc_threshold=threshold,
             n_null_splits=1, key_added=f"{RECALLED}_{threshold:g}", show_progress_bar=False, rng=params.get("seed", 0),

@@ -41,6 +41,7 @@ def cssi_null(
     universe: Universe = "regulators",
     min_targets: int = 3,
     gene_symbols: str | None = None,
+    memory_limit: int | None = None,
     show_progress_bar: bool = True,
     key_added: str = "cssi_null",
     mod: str | None = None,
@@ -91,6 +92,8 @@ def cssi_null(
         Targets that a regulator must have in the panel.
     gene_symbols
         Column of ``var`` that the reference is written in; ``var_names`` when not given.
+    memory_limit
+        Bytes that networks, and a pass of the model, may take; a quarter of the machine's memory when not given.
     show_progress_bar
         Show a progress bar.
     key_added
@@ -129,6 +132,8 @@ def cssi_null(
     ValueError
         Cells or genes have changed since; a reference without pairs of these genes; networks of a function without
         `score`.
+    MemoryError
+        The networks of all states, or a pass of `model`, would not fit; nothing is computed.
 
     Notes
     -----
@@ -159,8 +164,10 @@ def cssi_null(
         gene_symbols=gene_symbols,
     )  # fmt: skip
     states.require_function(score)
+    n_states = len(states.strata.members)
+    states.require_fit(n_states * (1 + (states.aggregation == "median")), memory_limit)
     start = time.perf_counter()
-    test = _Test.of(states, recovery, observed, model, score)
+    test = _Test.of(states, recovery, observed, model, score, memory_limit)
     with progress_bar(total=len(wanted) * n_null, desc="nulls", unit="draw", show=show_progress_bar) as bar:
         draws = pd.concat([test.draws(null, n_null, seed, bar.update) for null in wanted], ignore_index=True)
     table = pd.DataFrame([test.row(null, draws, n_null) for null in wanted])
@@ -208,11 +215,14 @@ class _Test:
         observed: FloatArray,
         model: AttentionModel | None,
         score: Callable[[FloatArray], Any] | None,
+        memory_limit: int | None,
     ) -> _Test:
-        networks = [states.network(slug) for slug in states.strata.slugs]
         measure = None
         if states.can_be_made_anew(model):
-            measure = states.measure(model=model, score=score)
+            n_states = len(states.strata.members)
+            measure = states.measure(model=model, score=score, memory_limit=memory_limit, n_sets=n_states)
+        networks = [states.network(slug) for slug in states.strata.slugs]
+        if measure is not None:
             pooled: FloatArray | None = states.keep(measure.within([states.strata.rows]).pooled(), measure.genes)
         else:
             pooled = states.pooled()

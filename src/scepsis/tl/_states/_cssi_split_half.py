@@ -47,6 +47,7 @@ def cssi_split_half(
     universe: Universe = "regulators",
     min_targets: int = 3,
     gene_symbols: str | None = None,
+    memory_limit: int | None = None,
     show_progress_bar: bool = True,
     key_added: str = "cssi_split_half",
     mod: str | None = None,
@@ -93,6 +94,8 @@ def cssi_split_half(
         Targets that a regulator must have in the panel.
     gene_symbols
         Column of ``var`` that the reference is written in; ``var_names`` when not given.
+    memory_limit
+        Bytes that networks, and a pass of the model, may take; a quarter of the machine's memory when not given.
     show_progress_bar
         Show a progress bar.
     key_added
@@ -132,6 +135,8 @@ def cssi_split_half(
         There is no such result.
     ValueError
         Cells or genes have changed since; attention without `model`; a function that is not given again.
+    MemoryError
+        The networks of all halves, or a pass of `model`, would not fit; nothing is computed.
 
     Examples
     --------
@@ -154,7 +159,9 @@ def cssi_split_half(
     require_positive(alpha, argument="alpha", minimum=0)
     seed = resolve_seed(rng)
     states = StoredStates.read(target, key)
-    measure = states.measure(model=model, score=score)
+    n_halves = 2 * len(states.strata.members)
+    states.require_fit(n_halves, memory_limit)
+    measure = states.measure(model=model, score=score, memory_limit=memory_limit, n_sets=n_halves)
     recovery = Recovery.of(
         target, reference, measure.genes, signed=states.signed, universe=universe, min_targets=min_targets,
         gene_symbols=gene_symbols,

@@ -13,8 +13,8 @@ from scepsis._core._match import tokens_for
 from scepsis._core._panel_values import panel_values
 from scepsis._core._resolve import Choice
 from scepsis._core._values import lognorm
-from scepsis.tl._edges._request import Maps, resolve_layer_rule
-from scepsis.tl._edges._run import Run, owned_panel, source_positions
+from scepsis.tl._shared._request import Maps, resolve_layer_rule
+from scepsis.tl._shared._run import Run, owned_panel, source_positions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

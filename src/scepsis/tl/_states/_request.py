@@ -171,13 +171,18 @@ def require_pass(
     """
     from scepsis.edges._correlation import correlation_bytes
 
-    if score == ATTENTION:
-        return
-    n_cells, n_genes = len(cells.index), len(genes.index)
+    if score != ATTENTION:
+        values = correlation_bytes(len(cells.index), len(genes.index))
+        require_networks(cells, genes, n_held=n_held, memory_limit=memory_limit, beside=values)
+
+
+def require_networks(cells: Choice, genes: Choice, *, n_held: int, memory_limit: int | None, beside: int = 0) -> None:
+    """Raise `MemoryError` when `n_held` networks, what they are scored and drawn with, and `beside` would not fit."""
+    n_genes = len(genes.index)
     require_memory(
-        correlation_bytes(n_cells, n_genes) + (n_held + 10) * 4 * n_genes**2,
+        beside + (n_held + 10) * 4 * n_genes**2,
         memory_limit,
-        what=f"Networks of {n_genes} genes in {n_cells} cells",
+        what=f"Networks of {n_genes} genes in {len(cells.index)} cells",
         remedy="Choose a smaller panel: `scepsis.pp.select_panel(adata, n_top_genes=...)`.",
     )
 

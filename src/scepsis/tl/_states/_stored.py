@@ -13,7 +13,14 @@ from scepsis._core._groups import Groups, Strata
 from scepsis._core._keys import EdgeKeys
 from scepsis._core._resolve import Choice
 from scepsis._core._results import read_result
-from scepsis.tl._states._request import ATTENTION, CORRELATIONS, make_measure, require_score
+from scepsis.tl._states._request import (
+    ATTENTION,
+    CORRELATIONS,
+    make_measure,
+    require_networks,
+    require_pass,
+    require_score,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,8 +104,14 @@ class StoredStates:
         layers: Sequence[int] | None = None,
         cells: Choice | None = None,
         show: bool = False,
+        memory_limit: int | None = None,
+        n_sets: int = 0,
     ) -> Measure:
-        """What made the networks, of the same cells and genes (or of other `cells`)."""
+        """
+        What made the networks, of the same cells and genes (or of other `cells`).
+
+        With `n_sets`, a pass of the model over so many sets of cells must fit.
+        """
         self.require_function(score)
         asked = score if score is not None else self.params["score"]
         if asked == ATTENTION and model is None:
@@ -118,7 +131,16 @@ class StoredStates:
             self.adata, asked, self.cells if cells is None else cells, self.genes, None, model=model, layers=chosen,
             layer=layer, min_detected=int(self.params.get("min_detected", 1)),
             candidates=self.params.get("candidates"), seed=int(self.params["seed"]), show=show,
+            memory_limit=memory_limit, n_sets=n_sets,
         )  # fmt: skip
+
+    def require_fit(self, n_held: int, memory_limit: int | None) -> None:
+        """Raise `MemoryError` when so many networks, and the values that they are made from, would not fit."""
+        held: dict[str, Any] = {"n_held": n_held, "memory_limit": memory_limit}
+        if self.params["score"] == ATTENTION:
+            require_networks(self.cells, self.genes, **held)
+        else:
+            require_pass(self.params["score"], self.cells, self.genes, **held)
 
     def network(self, slug: str) -> FloatArray:
         """Stored network of a state, among the genes of the aggregate."""

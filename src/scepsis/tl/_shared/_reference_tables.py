@@ -16,7 +16,7 @@ from scepsis.stats._pooled import MIN_TARGETS, planted_estimate
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scepsis.tl._confounds._reference_scores import Scored
+    from scepsis.tl._shared._reference_scores import Scored
 
 METHODS = {"crossed": "t, clustered by regulator and target", "dyadic": "t, clustered by gene in either place"}
 UNITS = {"crossed": "TF x gene", "dyadic": "gene"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 #: Names that a condition can have.
 HEADS = re.compile(
-    r"((?P<how>uniform|mean)_)?(?P<kind>top|bottom|composite|perturbation|entropy|random)_(?P<k>\d+)(?P<draw>[a-z])?"
+    r"((?P<how>uniform|mean)_)?(?P<kind>top|bottom|composite|perturbation|entropy|random)_(?P<k>[1-9]\d*)(?P<draw>[a-z])?"
 )
-LAYERS = re.compile(r"(?P<kind>layer|mlp)_(?P<first>\d+)(-(?P<last>\d+))?")
+LAYERS = re.compile(r"(?P<kind>layer|mlp)_(?P<first>0|[1-9]\d*)(-(?P<last>0|[1-9]\d*))?")
 #: Numbers of first heads in the paper, and those taken where a model has too few heads for three of them.
 DOSES = (5, 10, 20, 50)
 SMALL_DOSES = (1, 2, 4)
@@ -56,14 +56,19 @@ class Condition:
     @property
     def analysis(self) -> str:
         """The paper's first six are A12, and what stands for them; further doses A13, anything but heads out A14."""
-        if self.kind in {"uniform", "mean", "mlp"}:
+        if self.kind in {"uniform", "mean", "mlp"} or (self.kind == "given" and not _only_zeroed(self.intervention)):
             return "A14"
         return "A12" if self.is_primary or self.name in FIRST else "A13"
 
     @property
     def ranked_on_labels(self) -> bool:
         """Whether its heads were chosen by the responders that it is judged on."""
-        return _set_of(self.name).startswith(("composite", "perturbation"))
+        return self.ranking in {"composite", "perturbation"}
+
+
+def _only_zeroed(intervention: Intervention | None) -> bool:
+    """Whether heads are taken out, by name or with their whole blocks, and nothing else is done."""
+    return intervention is not None and intervention.zeroed == intervention.heads and not intervention.mlps
 
 
 def _set_of(name: str) -> str:
@@ -109,9 +114,9 @@ def resolve_conditions(
     """
     Make conditions of names; `controls` gives the cells that heads are averaged over, where any are.
 
-    Raises `ValueError` for names that mean nothing, heads or layers that the model does not have, all of its heads,
-    and doses that are not smaller than the number of heads; of the paper's conditions those that do not fit the model
-    are given with the reason.
+    Raises `TypeError` for what is neither names nor a dict, `ValueError` for names that mean nothing, heads or layers
+    that the model does not have, all of its heads, and doses that are not smaller than the number of heads; of the
+    paper's conditions those that do not fit the model are given with the reason.
     """
     by_paper = isinstance(asked, str) and asked == "paper"
     impossible: dict[str, str] = {}
@@ -119,9 +124,10 @@ def resolve_conditions(
         named: dict[str, Any] = dict(asked)
     else:
         impossible = paper_names(len(heads), readout) if by_paper else {}
-        names = list(impossible) if by_paper else [asked] if isinstance(asked, str) else list(asked)
+        names = list(impossible) if by_paper else _names(asked)
         _require_distinct(names)
-        named = {str(name): str(name) for name in names}
+        named = {name: name for name in names}
+    _require_names(named)
     if not named:
         msg = "`conditions` is empty. Pass 'paper', or names such as ['top_5', 'random_5', 'mlp_3']."
         raise ValueError(msg)
@@ -138,6 +144,25 @@ def resolve_conditions(
             raise ValueError(msg)
         made.append(replace(one, name=name))
     return made
+
+
+def _names(asked: str | Sequence[str]) -> list[str]:
+    names = [asked] if isinstance(asked, str) else list(asked) if isinstance(asked, Iterable) else [asked]
+    if not all(isinstance(name, str) for name in names):
+        msg = (
+            "`conditions` takes names, such as ['top_5', 'mlp_3'], or a dict from names to names or to "
+            f"`scepsis.models.Intervention`, not {asked!r}."
+        )
+        raise TypeError(msg)
+    return names
+
+
+def _require_names(named: Mapping[Any, Any]) -> None:
+    """Names of tests are made of those of conditions and readouts, with a ``/`` between."""
+    wrong = [name for name in named if not isinstance(name, str) or not name or "/" in name]
+    if wrong:
+        msg = f"`conditions` has the names {listing(wrong)}; a name is a non-empty string without '/'."
+        raise ValueError(msg)
 
 
 def _require_distinct(names: Sequence[Any]) -> None:
@@ -158,11 +183,9 @@ def _given(intervention: Any, model: AttentionModel, heads: pd.DataFrame) -> Con
     intervention.check(model)
     _refuse_all(intervention, model)
     place = _places(heads)
-    only_zeroed = intervention.heads and intervention.zeroed == intervention.heads and not intervention.mlps
+    is_set = _only_zeroed(intervention) and not intervention.attention
     known = all(head in place for head in intervention.heads)
-    chosen = (
-        [place[head] for head in intervention.heads] if only_zeroed and known and not intervention.attention else []
-    )
+    chosen = [place[head] for head in intervention.heads] if is_set and known else []
     return Condition("", "heads" if chosen else "given", intervention, tuple(chosen), len(chosen))
 
 
@@ -198,7 +221,9 @@ def _of_layers(found: re.Match[str], model: AttentionModel) -> Condition:
     first = int(found["first"])
     layers = list(range(first, int(found["last"] or first) + 1))
     kind = found["kind"]
-    if not layers or layers[-1] >= model.n_layers:
+    if not layers:
+        return Condition("", kind, why_not="its last layer is below its first")
+    if layers[-1] >= model.n_layers:
         return Condition("", kind, why_not=f"the model has layers 0 to {model.n_layers - 1}")
     if kind == "mlp":
         one = Intervention.zero_mlps(layers)

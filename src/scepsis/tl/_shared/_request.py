@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, get_args
 
 from scepsis._core._groups import Groups
 from scepsis._core._layers import require_frozen
+from scepsis._core._model_runs import require_model
 from scepsis._core._types import LayerRule, Scale
-from scepsis._core._validate import listing, require_choice
+from scepsis._core._validate import listing, require_choice, require_heads, require_integers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,17 +30,17 @@ class Maps:
 
     @classmethod
     def of(cls, model: AttentionModel, layers: int | Sequence[int] | None, heads: Sequence[Head] | None) -> Maps:
+        require_model(model)
         if heads is not None:
             if layers is not None:
                 msg = "Pass `layers` or `heads`, not both: a head names its layer."
                 raise ValueError(msg)
-            pairs = tuple((int(layer), int(head)) for layer, head in heads)
+            pairs = tuple(require_heads(heads, argument="heads"))
             _require_range([layer for layer, _ in pairs], model.n_layers, "heads", "layers")
             _require_range([head for _, head in pairs], model.n_heads, "heads", "heads")
             _require_distinct(pairs, "heads")
             return cls(tuple(sorted({layer for layer, _ in pairs})), tuple(sorted(pairs)))
-        chosen = range(model.n_layers) if layers is None else [layers] if isinstance(layers, int) else layers
-        numbers = tuple(int(layer) for layer in chosen)
+        numbers = tuple(require_integers(range(model.n_layers) if layers is None else layers, argument="layers"))
         _require_range(numbers, model.n_layers, "layers", "layers")
         _require_distinct(numbers, "layers")
         return cls(tuple(sorted(numbers)), ())

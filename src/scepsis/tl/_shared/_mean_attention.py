@@ -8,8 +8,8 @@ from scepsis._core._edge_slots import EdgeArray, provenance
 from scepsis._core._groups import Groups
 from scepsis._core._match import tokens_for
 from scepsis._core._store import record
-from scepsis.tl._edges._request import Maps, resolve_layer_rule, resolve_scales
-from scepsis.tl._edges._run import Run, owned_panel
+from scepsis.tl._shared._request import Maps, resolve_layer_rule, resolve_scales
+from scepsis.tl._shared._run import Run, owned_panel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from scepsis._core._resolve import Choice
     from scepsis._core._types import Scale
+    from scepsis.edges._accumulate import AttentionSums
     from scepsis.models import AttentionModel
 
 
@@ -48,8 +49,14 @@ def attention_run(
 
 
 def mean_attention(run: Run, genes: Choice, *, cells_name: str, genes_name: str, show: bool) -> EdgeArray:
+    """Read the cells of a run; see `attention_edge_array`."""
+    return attention_edge_array(run, run.extract(show=show), genes, cells_name=cells_name, genes_name=genes_name)
+
+
+def attention_edge_array(
+    run: Run, sums: AttentionSums, genes: Choice, *, cells_name: str, genes_name: str
+) -> EdgeArray:
     """Mean over the layers of a run, with the record that `scepsis.tl.attention_edges` would make of it."""
-    sums = run.extract(show=show)
     maps = Maps(run.plan.layers, ())
     params = record(
         method="attention",

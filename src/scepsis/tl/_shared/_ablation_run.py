@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,19 +22,18 @@ if TYPE_CHECKING:
 
     from scepsis._core._types import FloatArray, Head, IntArray
     from scepsis.edges._ablation import Ablation
-    from scepsis.edges._fidelity import Fidelity
     from scepsis.models import AttentionModel, Batch, Intervention
     from scepsis.stats._ablation import CellError, Target
     from scepsis.stats._head_sets import HeadSets
-    from scepsis.tl._causes._conditions import Condition
+    from scepsis.tl._shared._conditions import Condition
 
 logger = logging.getLogger(__name__)
 #: Cells of the pilot, and blocks that its error is a jackknife over.
 PILOT, BLOCKS = 64, 8
 #: Cells that heads are averaged over, where they are.
 CONTROLS = 16
-#: Random sets that go through the model together; the test cannot stop before as many are as large.
-SETS_AT_ONCE = 10
+#: Random sets that go through the model together, at most.
+SETS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -54,31 +53,28 @@ class Cells:
     memory_limit: int | None = None
     show: bool = True
 
-    def run(self, rows: IntArray, interventions: Sequence[Intervention], *, what: str = "") -> Ablation:
-        """Read cells without and under each intervention."""
+    def run(
+        self,
+        rows: IntArray,
+        interventions: Sequence[Intervention],
+        *,
+        compared: IntArray | None = None,
+        what: str = "",
+    ) -> Ablation:
+        """Read cells without and under each intervention; in those `compared`, hidden states and logits as well."""
         from scepsis.edges._ablation import Ablation
 
         reading = Ablation(
             self.model, tokens=self.tokens, panel=self.tokens[self.panel], layers=self.layers,
             sources=self.sources.tolist(), interventions=interventions, batch_size=self.batch_size,
         )  # fmt: skip
+        both = rows[:0] if compared is None else compared
         with progress_bar(total=len(rows), desc=what, unit="cell", show=self.show and bool(what)) as bar:
-            for chosen, block, seeds in cell_blocks(self.adata, rows, self.seed):
+            for _, block, seeds in cell_blocks(self.adata, both, self.seed):
+                reading.compare(block, seeds, bar.update)
+            for chosen, block, seeds in cell_blocks(self.adata, np.setdiff1d(rows, both), self.seed):
                 reading.add(block, np.zeros(len(chosen), dtype=np.int64), seeds, bar.update)
         return reading
-
-    def fidelity(self, rows: IntArray, conditions: Sequence[Condition]) -> list[Fidelity]:
-        """How far each condition moves hidden states and logits."""
-        from scepsis.edges._fidelity import measure_fidelity
-
-        interventions = [one.intervention for one in conditions if one.intervention is not None]
-        if not interventions:
-            return []
-        with progress_bar(total=len(rows), desc="fidelity", unit="cell", show=self.show) as bar:
-            blocks = ((block, seeds) for _, block, seeds in cell_blocks(self.adata, rows, self.seed))
-            return measure_fidelity(
-                self.model, blocks, interventions, tokens=self.tokens, batch_size=self.batch_size, on_cells=bar.update
-            )
 
     @property
     def at_once(self) -> int:
@@ -129,16 +125,35 @@ def pilot(cells: Cells, order: IntArray, intervention: Intervention, target: Tar
     return cell_error(before, after, counts, target, len(some))
 
 
-def n_cells_for(
-    cells: Cells, order: IntArray, intervention: Intervention, target: Target, margin: float
-) -> tuple[int, dict[str, Any]]:
-    """Cells at which their part of the error of the drop is a quarter of the margin, and what that rests on."""
-    layer = max(cells.layers)
-    error = pilot(cells, order, intervention, target, layer)
+@dataclass(frozen=True)
+class Enough:
+    """How many cells are enough, for the drop itself and to tell it from that of random sets, and why."""
+
+    n: int
+    n_paired: int
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+def enough_cells(
+    cells: Cells, order: IntArray, primary: Condition | None, target: Target, margin: float, asked: int | None
+) -> Enough:
+    """
+    Cells at which their part of the error of the primary drop is small enough, where none are asked for.
+
+    For the drop itself that is a quarter of the margin. Random sets are run on the same cells as the primary one, and
+    only told apart from it: a tenth of the drop is then enough, where that is more.
+    """
+    intervention = None if primary is None else primary.intervention
+    if asked is not None or intervention is None:
+        n = len(order) if asked is None else int(asked)
+        return Enough(n, n)
+    error = pilot(cells, order, intervention, target, max(cells.layers))
     wanted = max(error.needed(margin / 4), min(PILOT, len(order)))
+    paired = max(error.needed(np.fmax(margin / 4, abs(error.drop) / 10)), min(PILOT, len(order)))
     n = min(wanted, len(order))
     logger.info("a pilot of %d cells has an error of %.2g: %d cells are run", error.n_cells, error.standard_error, n)
-    return n, {"pilot_cells": error.n_cells, "pilot_error": error.standard_error, "n_cells_wanted": wanted}
+    told = {"pilot_cells": error.n_cells, "pilot_error": error.standard_error, "n_cells_wanted": wanted}
+    return Enough(n, min(paired, n), told)
 
 
 @dataclass(frozen=True)
@@ -160,14 +175,14 @@ def against_random(
     target: Target,
     n_exceed: int,
 ) -> Null:
-    """Run random sets, a few at a time, until every readout is decided."""
+    """Run random sets in the order in which they were drawn, some at a time, until every readout is decided."""
     from scepsis.models import Intervention
 
     tests = {layer: SequentialTest(drop, len(sets.sets), n_exceed) for layer, drop in observed.items()}
-    step = min(SETS_AT_ONCE, cells.at_once)
     n_run = 0
     with progress_bar(total=len(sets.sets), desc="random head sets", unit="set", show=cells.show) as bar:
         while n_run < len(sets.sets) and not all(test.done for test in tests.values()):
+            step = min(max(test.n_ahead for test in tests.values()), SETS_AT_ONCE, cells.at_once)
             some = sets.sets[n_run : n_run + step]
             made = [Intervention.zero_heads([heads[index] for index in one]) for one in some]
             reading = cells.run(rows, made)
