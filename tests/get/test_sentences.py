@@ -327,8 +327,8 @@ def test_models_compared(models: tuple[ad.AnnData, dict[str, Any], pd.DataFrame]
         "equivalence within 0.05",
     )
     assert "nested samples" not in found
-    params["n_cells"] = [20, 40]
-    assert "of models also in nested samples of 20 and 40 cells" in sps.get.methods(adata)
+    sps.tl.compare_models(adata, compared, reference, n_cells=[20, 30, 10**6], **more)
+    assert "of models also in nested samples of 20, 30 and 40 cells" in sps.get.methods(adata)
     sps.tl.compare_models(adata, compared, reference, randomized=False, reference_name="trrust", key_added="no", **more)
     own = [one for one in sentences(adata) if "the reference trrust" in one]
     assert len(own) == 1
