@@ -209,7 +209,7 @@ def test_model_is_audited_with_its_companions(
     assert {"attention_L0", "attention_L1", "attention_randomized_L0", "spearman"} <= set(layers)
     for name in expected:
         assert name in said.out
-    assert (tmp_path / "report.html").read_text().count("<figure>") == 6  # with a verdict on each of two sets
+    assert (tmp_path / "report.html").read_text().count("<figure>") == 4
 
 
 def test_one_layer_of_a_model_is_exploratory(small_demo: ad.AnnData, tmp_path: Path) -> None:
