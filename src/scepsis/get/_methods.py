@@ -128,7 +128,7 @@ def _labels(data: AnnData, tests: pd.DataFrame) -> list[str]:
 
 
 def _edges(data: AnnData, tests: pd.DataFrame) -> list[str]:
-    """How edges were made, where that is an analysis itself."""
+    """How edges were made, as far as their record tells."""
     said = []
     for key in dict.fromkeys(_varp_keys(data, tests).values()):
         record = edge_params(data, key)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from scepsis.get._sentences._biology import coexpression, layers, regulators
 from scepsis.get._sentences._causes import ablation, mediation, model_effects
 from scepsis.get._sentences._contexts import contexts, models, universe
-from scepsis.get._sentences._edges import explained, per_state, value_weighted
+from scepsis.get._sentences._edges import MADE, attention, explained, insilico, per_state, value_weighted, without_model
 from scepsis.get._sentences._reference import circularity, degree, expression_matched, recovery, residual
 from scepsis.get._sentences._screen import against_baselines, incremental, matched, nested_layer, sensitivity
 from scepsis.get._sentences._states import scaling, states
@@ -42,8 +42,11 @@ OF_TESTS: tuple[tuple[tuple[str, ...], Speak], ...] = (
     (("A29",), coexpression),
     (("A30",), mediation),
 )
-#: Methods of making edges, the analysis that such edges are, and the sentence for their record.
+#: Methods of making edges, the analysis that such edges are ("" for none), and the sentence for their record.
 OF_EDGES: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
+    "attention": ("", attention),
+    **dict.fromkeys(MADE, ("", without_model)),
+    "insilico": ("", insilico),
     "cssi": ("A24", per_state),
     "value_weighted": ("A26", value_weighted),
 }
