@@ -135,7 +135,7 @@ def test_the_methods_paragraph_tells_how_it_was_made(planted: Any) -> None:
     sps.tl.tf_profile(adata, references["regulation"], edges=LAYERS[0], n_null=20)
     sps.tl.attention_vs_coexpression(adata, edges=LAYERS[0], n_null=30, show_progress_bar=False)
     said = sps.get.methods(adata)
-    assert "AUROC of the pairs that complexes, regulation, abundant and coexpressed list, beside spearman" in said
+    assert "are listed in the references complexes, regulation, abundant and coexpressed, beside spearman" in said
     assert "compared with 50 permutations of gene names" in said
     assert "with 20 permutations of class labels, as inference from 50 regulators with 3 targets on" in said
     assert "over pairs, against 30 permutations of gene names" in said
