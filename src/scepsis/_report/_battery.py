@@ -9,7 +9,7 @@ import pandas as pd
 from scepsis import get
 from scepsis._core._evidence import reliability
 from scepsis._core._keys import TESTS
-from scepsis._core._names import named
+from scepsis._core._names import named, words
 from scepsis._core._numbers import ABSENT, count, decimal, enumerate_words, interval, p_value, percent, plural, signed
 from scepsis._core._registry import run_words
 from scepsis._core._results import entries
@@ -84,10 +84,6 @@ def first_criterion(adata: AnnData) -> dict[str, bool | None]:
     rows = rows[rows["criterion"] == "a"]
     known = zip(rows["edges"].astype(str), rows["passed"], strict=True)
     return {name: None if pd.isna(passed) else bool(passed) for name, passed in known}
-
-
-def _words(text: object) -> str:
-    return str(text).replace("_", " ")
 
 
 def _holds(value: Any) -> str:
@@ -168,7 +164,7 @@ def _gain_rows(gains: pd.DataFrame) -> list[list[str]]:
 
 def _status(row: pd.Series[Any]) -> str:
     if row["status"] != "ok":
-        return _words(row["status"])
+        return words(row["status"])
     if str(row["reason"]) == "saturated":
         return "at its ceiling"
     return str(row["equivalence"]) or ABSENT
@@ -178,7 +174,7 @@ def _residual(entry: Mapping[str, Any]) -> list[Markup]:
     summary = entry["summary"]
     rows = [
         [
-            str(row["edges"]), named(row["residualizer"]), named(row["split"]), _words(row["status"]),
+            str(row["edges"]), named(row["residualizer"]), named(row["split"]), words(row["status"]),
             decimal(row["r2"], 2), decimal(row["auroc_raw"]), decimal(row["auroc"]),
             interval(row["ci_low"], row["ci_high"]), percent(row["retention"]),
             _shares(row["retention_low"], row["retention_high"]),
@@ -203,8 +199,8 @@ def _degree(entry: Mapping[str, Any]) -> list[Markup]:
     summary = entry["summary"]
     rows = [
         [
-            str(row["edges"]), _words(row["kind"]), named(row["null"]),
-            _words(row["status"]), decimal(row["observed"]), signed(row["degree"]),
+            str(row["edges"]), words(row["kind"]), named(row["null"]),
+            words(row["status"]), decimal(row["observed"]), signed(row["degree"]),
             signed(row["residual"]), decimal(row["z"], 2), p_value(row["p_value"]),
         ]
         for _, row in summary[summary["statistic"] == "pooled"].iterrows()
@@ -226,7 +222,7 @@ def _matched(entry: Mapping[str, Any]) -> list[Markup]:
     ]  # fmt: skip
     told = [
         [str(row["design"]), str(row["edges"]), named(row["features"]), "residual imbalance"
-         if row["residual_imbalance"] else _words(row["status"]), decimal(row["auroc_gene_only"]),
+         if row["residual_imbalance"] else words(row["status"]), decimal(row["auroc_gene_only"]),
          signed(row["gain"]), interval(row["ci_low"], row["ci_high"], sign=True)]
         for _, row in gains.iterrows()
     ]  # fmt: skip
@@ -246,7 +242,7 @@ def _matched(entry: Mapping[str, Any]) -> list[Markup]:
 def _registry(adata: AnnData, entry: Mapping[str, Any]) -> list[Markup]:
     families, params = entry["families"], entry["params"]
     rows = [
-        [_words(row["family"]), str(row["edges"]) or "all", _words(row["excluded"]) or ABSENT,
+        [words(row["family"]), str(row["edges"]) or "all", words(row["excluded"]) or ABSENT,
          count(row["n_rows"]), count(row["n"]), count(row["n_significant"]), count(row["n_significant_by"])]
         for _, row in families.iterrows()
     ]  # fmt: skip

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scepsis._core._names import words
 from scepsis._core._numbers import ABSENT, count, decimal, enumerate_words, interval, p_value, percent, plural, signed
 from scepsis._report._html import bullets, table
 
@@ -68,7 +69,7 @@ def _row(one: pd.Series[Any], curve: str, own: pd.DataFrame, trend: pd.DataFrame
             decimal(row["rho"], 2),
             p_value(row["p_shift"]),
         ]
-    status = str(one["status"]).replace("_", " ")
+    status = words(one["status"])
     return [str(one["reference"]), KINDS[str(one["kind"])], curve, status, count(one["n_evaluated"]), ends, best, *told]
 
 
@@ -81,11 +82,11 @@ def _left(name: str, curve: str, given: pd.DataFrame) -> str:
     layer = int(plain["layer"].to_numpy()[plain["partial"].abs().argmax()])
     at = given[given["layer"] == layer].set_index("given")
     parts = []
-    for what, words in (("pair", "co-expression"), ("genes", "features of both genes"), ("pair_and_genes", "both")):
+    for what, known in (("pair", "co-expression"), ("genes", "features of both genes"), ("pair_and_genes", "both")):
         row = at.loc[[what]].iloc[0]
         clear = np.isfinite(row["ci_low"]) and (row["ci_low"] > 0 or row["ci_high"] < 0)
         kept = percent(row["retained"]) if clear else "nothing distinguishable from 0"
-        parts.append(f"{kept} given {words}")
+        parts.append(f"{kept} given {known}")
     where = f" at layer {layer}" if layer >= 0 else ""
     found = f"Of the correlation of {curve} with {name}{where} ({signed(at['r'].iloc[0])})"
     return f"{found} is left: {'; '.join(parts)}."
@@ -104,7 +105,7 @@ def regulators_section(entry: Mapping[str, Any]) -> list[Markup]:
     said += [f"{edges}: {_ends(own)}." for edges, own in known.groupby("edges", sort=False)]
     rows = [
         [
-            str(row["edges"]), *_asked(str(row["test"])), str(row["status"]).replace("_", " "),
+            str(row["edges"]), *_asked(str(row["test"])), words(row["status"]),
             count(row["n_units"]), signed(row["statistic"]), p_value(row["p_value"]), p_value(row["q_value"]),
             decimal(row["minimum_detectable"]),
         ]
@@ -119,7 +120,7 @@ def _asked(test: str) -> list[str]:
     kind, name = test.split("/", 1)
     if kind == "class":
         return [f"class {name}", "difference of mean AUROC"]
-    return [PROPERTIES.get(name, name.replace("_", " ")), "Spearman"]
+    return [PROPERTIES.get(name, words(name)), "Spearman"]
 
 
 def _ends(own: pd.DataFrame) -> str:
@@ -137,7 +138,7 @@ def coexpression_section(entry: Mapping[str, Any]) -> list[Markup]:
     summary, params = entry["summary"], entry["params"]
     rows = [
         [
-            str(row["edges"]), str(row["against"]).replace("_", " "), str(row["status"]).replace("_", " "),
+            str(row["edges"]), words(row["against"]), words(row["status"]),
             count(row["n"]), signed(row["rho"]), decimal(row["null_sd"]), p_value(row["p_value"]),
             percent(row["r2"]), decimal(row["rho_max"]), decimal(row["auroc"]),
         ]

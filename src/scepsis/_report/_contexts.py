@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from scepsis._core._names import words
 from scepsis._core._numbers import ABSENT, count, decimal, interval, p_value, percent, plural, signed
 from scepsis._report._html import bullets, table
 
@@ -30,10 +31,6 @@ def compared(data: Data, adata: AnnData) -> list[tuple[str, list[Markup]]]:
     return [(title, read(entry)) for title, entry, read in made if entry is not None]
 
 
-def _words(text: object) -> str:
-    return str(text).replace("_", " ")
-
-
 def _across(entry: Mapping[str, Any]) -> list[Markup]:
     contexts, summary, found = entry["contexts"], entry["summary"], entry["estimates"]
     said = [
@@ -42,7 +39,7 @@ def _across(entry: Mapping[str, Any]) -> list[Markup]:
         for _, row in entry["claims"].iterrows()
     ]
     rows = [
-        [str(row["context"]), str(row["modality"]), str(row["modality_source"]) or ABSENT, _words(row["status"]),
+        [str(row["context"]), str(row["modality"]), str(row["modality_source"]) or ABSENT, words(row["status"]),
          count(row["n_cells"]), count(row["n_units"]), p_value(row["smallest_p"])]
         for _, row in contexts.iterrows()
     ]  # fmt: skip
@@ -68,7 +65,7 @@ def _models(entry: Mapping[str, Any]) -> list[Markup]:
     summary, models = entry["summary"], entry["models"]
     pooled = summary[summary["statistic"] == "pooled"]
     rows = [
-        [str(row["predictor"]), _words(row["kind"]), _words(row["status"]), decimal(row["auroc"]),
+        [str(row["predictor"]), words(row["kind"]), words(row["status"]), decimal(row["auroc"]),
          interval(row["ci_low"], row["ci_high"]), decimal(row["average_precision"]), count(row["n_pos"])]
         for _, row in pooled.iterrows()
     ]  # fmt: skip
@@ -82,12 +79,12 @@ def _models(entry: Mapping[str, Any]) -> list[Markup]:
 
 def _universe(entry: Mapping[str, Any]) -> list[Markup]:
     rows = [
-        [str(row["edges"]), str(row["versus"]), _words(row["shift_of"]), _words(row["status"]), count(row["n_units"]),
+        [str(row["edges"]), str(row["versus"]), words(row["shift_of"]), words(row["status"]), count(row["n_units"]),
          signed(row["shift"]), interval(row["ci_low"], row["ci_high"], sign=True), p_value(row["p_value"]),
          str(row["equivalence"]) or ABSENT, decimal(row["minimum_detectable"])]
         for _, row in entry["shifts"].iterrows()
     ]  # fmt: skip
-    said = [f"{_words(row['what'])}: {count(row['n'])}." for _, row in entry["universe"].iterrows()]
+    said = [f"{words(row['what'])}: {count(row['n'])}." for _, row in entry["universe"].iterrows()]
     head = [
         "edges", "against", "shift of", "status", "n", "shift", "95 % interval", "p (signed rank)", "conclusion",
         "detectable",

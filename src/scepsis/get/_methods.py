@@ -209,14 +209,7 @@ def _specifications(data: AnnData, names: list[str]) -> list[str]:
 def _corrected(data: AnnData, tests: pd.DataFrame) -> list[str]:
     again = int((tests["n_runs"] > 1).sum())
     said = [f"{count(len(tests))} tests were made" + (f", {count(again)} of them more than once." if again else ".")]
-    entry = next(
-        (
-            entry
-            for entry in data.uns.values()
-            if hasattr(entry, "get") and "two_level" in entry and "families" in entry
-        ),
-        None,
-    )
+    entry = next((entry for _, entry in entries(data, "two_level", "families")), None)
     if entry is None or tests["p_bh"].isna().all():
         return said
     alpha = percent(float(entry["params"]["alpha"]))

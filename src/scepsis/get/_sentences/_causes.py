@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scepsis._core._evidence import MIN_MOVED
+from scepsis._core._names import words
 from scepsis._core._numbers import count, enumerate_words, plural
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def ablation(params: Mapping[str, Any], tests: pd.DataFrame) -> str:
     """A12, A13, A14, A15."""
     n_made = tests.loc[tests["analysis"] == "A15", "name"].nunique()
     made = f"{plural(n_made, 'intervention')} on heads and MLPs of {params['model']} {'was' if n_made == 1 else 'were'}"
-    readouts = enumerate_words([str(name).replace("_", " ") for name in params["readouts"]])
+    readouts = enumerate_words([words(name) for name in params["readouts"]])
     matched = enumerate_words([str(name) for name in params["match"]])
     against = (
         f"{params['primary']} was held against at most {count(params['n_random'])} random sets of heads"

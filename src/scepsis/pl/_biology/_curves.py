@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scepsis._core._names import words
 from scepsis._core._validate import listing
 
 if TYPE_CHECKING:
@@ -29,5 +30,5 @@ def without_intervals(layers: pd.DataFrame) -> dict[str, str]:
     result = {}
     for name, own in layers[layers["auroc"].notna()].groupby("reference", sort=False):
         if len(own) and not (own["status"] == "ok").any():
-            result[str(name)] = str(own["status"].iloc[0]).replace("_", " ")
+            result[str(name)] = words(own["status"].iloc[0])
     return result

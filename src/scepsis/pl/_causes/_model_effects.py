@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scepsis._core._names import words
 from scepsis._core._numbers import equals
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame
@@ -126,7 +127,7 @@ def _row(ax: Axes, row: pd.Series[Any], y: float) -> None:
     beside = ax.get_yaxis_transform()
     status = str(row["status"])
     if not np.isfinite(rho):
-        ax.text(0.01, y, status.replace("_", " "), transform=beside, color=FAINT, fontsize=SMALL, va="center")
+        ax.text(0.01, y, words(status), transform=beside, color=FAINT, fontsize=SMALL, va="center")
         return
     low, high = float(row["ci_low"]), float(row["ci_high"])
     if np.isfinite([low, high]).all():
@@ -135,8 +136,8 @@ def _row(ax: Axes, row: pd.Series[Any], y: float) -> None:
     ax.plot(rho, y, marker=look.marker, color=look.colour, linestyle="none", markerfacecolor="none" if hollow else None)
     p = float(row["p_value"])
     told = equals("p", p) if np.isfinite(p) else ""
-    words = ", ".join(part for part in (told, status.replace("_", " ") if hollow else "") if part)
-    ax.text(1.02, y, words, transform=beside, color=INK, fontsize=SMALL, va="center")
+    beyond = ", ".join(part for part in (told, words(status) if hollow else "") if part)
+    ax.text(1.02, y, beyond, transform=beside, color=INK, fontsize=SMALL, va="center")
 
 
 def _finish(ax: Axes, ticks: list[tuple[float, str, bool]], *, bottom: float) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from scepsis._core._names import words
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame
 from scepsis._core._validate import require_choice
@@ -97,7 +98,7 @@ def _row(ax: Axes, y: float, row: pd.Series[Any], values: FloatArray) -> None:
     beside = ax.get_yaxis_transform()
     values = values[np.isfinite(values)]
     if not np.isfinite(row["observed"]):
-        status = str(row["status"]).replace("_", " ")
+        status = words(row["status"])
         ax.text(0.01, y, status, transform=beside, color=FAINT, fontsize=SMALL, va="center", style="italic")
         ax.text(1.02, y, "–", transform=beside, color=FAINT, fontsize=SMALL, va="center")
         return

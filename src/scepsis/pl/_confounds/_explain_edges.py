@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scepsis._core._names import words
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame
 from scepsis._core._validate import listing
@@ -114,7 +115,7 @@ def _bars(ax: Axes, rows: pd.DataFrame, learner: str, y: float) -> None:
     offsets = [0.0] if len(rows) == 1 else [-WIDTH / 2, WIDTH / 2]
     for offset, (_, row) in zip(offsets, rows.iterrows(), strict=False):
         if not np.isfinite(row["r2"]):
-            text = str(row["status"]).replace("_", " ")
+            text = words(row["status"])
             beside = ax.get_yaxis_transform()
             ax.text(0.01, y, text, transform=beside, color=FAINT, fontsize=SMALL, va="center", style="italic")
             return

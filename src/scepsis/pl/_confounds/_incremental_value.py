@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scepsis._core._names import words
 from scepsis._core._numbers import signed
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame
@@ -128,7 +129,7 @@ def _draw(ax: Axes, row: pd.Series[Any], y: float, appearance: Look) -> None:
     """Both gains of one row as stored, or its status."""
     beside = ax.get_yaxis_transform()
     if not np.isfinite(row["gain"]):
-        status = str(row["status"]).replace("_", " ")
+        status = words(row["status"])
         ax.text(0.01, y, status, transform=beside, color=FAINT, fontsize=SMALL, va="center", style="italic")
         ax.text(1.02, y, "–", transform=beside, color=FAINT, fontsize=SMALL, va="center")
         return

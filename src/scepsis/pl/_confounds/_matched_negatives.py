@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scepsis._core._names import words
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame, read_result
 from scepsis.pl._style import (
@@ -97,7 +98,7 @@ def matched_negatives(
         for statistic in STATISTICS:
             _point(axes, own.loc[statistic], float(row["y"]), statistic)
         known = np.isfinite(row["auroc"])
-        text = f"{row['auroc']:.2f}  (n = {row['n_pos']:,.0f})" if known else str(row["status"]).replace("_", " ")
+        text = f"{row['auroc']:.2f}  (n = {row['n_pos']:,.0f})" if known else words(row["status"])
         axes.text(1.02, row["y"], text, transform=beside, color=INK if known else FAINT, fontsize=SMALL, va="center")
     expected = overall.loc[(overall["predictor"] == YARDSTICK) & (overall["statistic"] == "matched"), "auroc"]
     reached = float(expected.iloc[0]) if len(expected) else np.nan

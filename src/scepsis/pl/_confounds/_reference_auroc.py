@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scepsis._core._names import words
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame
 from scepsis.pl._style import (
@@ -89,7 +90,7 @@ def reference_auroc(
     beside = axes.get_yaxis_transform()
     for _, row in rows.iterrows():
         if not np.isfinite(row["auroc"]):
-            status = str(row["status"]).replace("_", " ")
+            status = words(row["status"])
             axes.text(
                 0.01, row["y"], status, transform=beside, color=FAINT, fontsize=SMALL, va="center", style="italic"
             )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scepsis._core._names import words
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame
 from scepsis._core._validate import listing
@@ -152,7 +153,7 @@ def _point(ax: Axes, value: float, ends: tuple[float, float], y: float, appearan
 
 
 def _told(ax: Axes, y: float, status: str) -> None:
-    text = status.replace("_", " ")
+    text = words(status)
     ax.text(0.01, y, text, transform=ax.get_yaxis_transform(), color=FAINT, fontsize=SMALL, va="center", style="italic")
 
 

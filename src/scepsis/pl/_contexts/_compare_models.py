@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from scepsis._core._keys import EdgeKeys
+from scepsis._core._names import words
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame
 from scepsis._core._validate import require_choice
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from scepsis._core._types import Data
 
 Statistic = Literal["pooled", "per_regulator"]
+#: What is drawn, on the axis.
+SCALES: dict[Statistic, str] = {
+    "pooled": "AUROC of listed pairs (all pairs)",
+    "per_regulator": "AUROC of listed pairs (mean over regulators)",
+}
 MAKER = "scepsis.tl.compare_models(adata, models, reference)"
 #: How far below a model its twin is drawn.
 BELOW = 0.28
@@ -88,12 +94,11 @@ def compare_models(
         for _, twin in twins[twins.index == EdgeKeys(str(name)).randomized].iterrows():
             _point(axes, twin, y + BELOW, size=6)
     bare(axes)
-    axes.set_yticks(range(len(main)), [str(name).replace("_", " ") for name in main.index], fontsize=SMALL + 1)
+    axes.set_yticks(range(len(main)), [words(name) for name in main.index], fontsize=SMALL + 1)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(main) - 0.4, -0.6)
     axes.axvline(0.5, color=FAINT, linewidth=1, linestyle=":", zorder=0)
-    what = "all pairs" if statistic == "pooled" else "mean over regulators"
-    axes.set_xlabel(f"AUROC of listed pairs ({what})")
+    axes.set_xlabel(SCALES[statistic])
     kinds = [kind for kind in ("edges", "control", "baseline") if kind in set(found["kind"])]
     handles = [marker_handle(KINDS[kind]) for kind in kinds]
     if found["ci_low"].notna().any():
@@ -109,9 +114,7 @@ def _point(ax: Axes, row: pd.Series[Any], y: float, *, size: float) -> None:
     appearance = KINDS[str(row["kind"])]
     beside = ax.get_yaxis_transform()
     if not np.isfinite(row["auroc"]):
-        ax.text(
-            1.02, y, str(row["status"]).replace("_", " "), transform=beside, color=FAINT, fontsize=SMALL, va="center"
-        )
+        ax.text(1.02, y, words(row["status"]), transform=beside, color=FAINT, fontsize=SMALL, va="center")
         return
     ends = [row["ci_low"], row["ci_high"]]
     if np.isfinite(ends).all():

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from scepsis._core._keys import EdgeKeys
+from scepsis._core._names import words
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame
 from scepsis._core._validate import require_choice
-from scepsis.pl._contexts._compare_models import Statistic
+from scepsis.pl._contexts._compare_models import SCALES, Statistic
 from scepsis.pl._style import FAINT, INK, SMALL, axes_or_new, bare, spread
 
 if TYPE_CHECKING:
@@ -122,14 +123,13 @@ def _dress(ax: Axes, sizes: np.ndarray, ends: list[tuple[str, float, str]], stat
     ax.set_xticks(sizes.astype(float), [f"{int(size):,}" for size in sizes])
     ax.minorticks_off()
     ax.set_xlabel("cells read by each model")
-    what = "all pairs" if statistic == "pooled" else "mean over regulators"
-    ax.set_ylabel(f"AUROC of listed pairs ({what})")
+    ax.set_ylabel(SCALES[statistic])
     bare(ax)
     low, high = ax.get_ylim()
     places = spread([value for _, value, _ in ends], (high - low) / 18)
     for (name, _, colour), place in zip(ends, places, strict=True):
         ax.text(
-            1.02, place, name.replace("_", " "), transform=ax.get_yaxis_transform(), color=colour, fontsize=SMALL + 1,
+            1.02, place, words(name), transform=ax.get_yaxis_transform(), color=colour, fontsize=SMALL + 1,
             va="center",
         )  # fmt: skip
     handles = [

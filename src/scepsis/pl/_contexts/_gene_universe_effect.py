@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scepsis._core._names import words
 from scepsis._core._numbers import signed
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame
@@ -90,7 +91,7 @@ def gene_universe_effect(
             [place[one] for one in known["protocol"]], known["auroc"], color=colour, marker="o" if is_edges else "",
             linewidth=2 if is_edges else 1.2, linestyle="-" if is_edges else "--", zorder=3 if is_edges else 2,
         )  # fmt: skip
-        ends.append((float(known["auroc"].iloc[-1]), str(name).replace("_", " "), colour))
+        ends.append((float(known["auroc"].iloc[-1]), words(name), colour))
     _names(axes, ends, len(protocols) - 1)
     _finish(axes, found, protocols)
     compared = found[np.isfinite(found["difference"])]

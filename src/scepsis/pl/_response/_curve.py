@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scepsis._core._names import words
 from scepsis.pl._style import FAINT, INK, SMALL, bare
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def draw_marks(
             lower.axhline(height, color="#EDEDED", linewidth=0.6, zorder=0)
             lower.vlines(chosen, height - 0.38, height + 0.38, color=INK, linewidth=_width(len(frame)), zorder=2)
             heights.append(height)
-            labels.append(f"{value:g}" if isinstance(value, int | float | np.number) else str(value).replace("_", " "))
+            labels.append(f"{value:g}" if isinstance(value, int | float | np.number) else words(value))
             height += 1
         height += GAP
     lower.set_yticks(heights, labels, fontsize=SMALL)

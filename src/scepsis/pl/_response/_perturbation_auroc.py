@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scepsis._core._names import words
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_frame
 from scepsis._core._validate import listing
@@ -140,7 +141,7 @@ def _mean(ax: Axes, row: pd.Series[Any]) -> None:
     """Mean and interval as stored, and beside the axes in figures; or the status of a row without numbers."""
     beside = ax.get_yaxis_transform()
     if not np.isfinite(row["auroc"]):
-        status = str(row["status"]).replace("_", " ")
+        status = words(row["status"])
         ax.text(0.01, row["y"], status, transform=beside, color=FAINT, fontsize=SMALL, va="center", style="italic")
         ax.text(1.02, row["y"], "–", transform=beside, color=FAINT, fontsize=SMALL, va="center")
         return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scepsis._core._keys import EffectKeys
+from scepsis._core._names import words
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_result
 from scepsis.pl._style import FAINT, INK, KINDS, SMALL, axes_or_new, bare, rows_height
@@ -110,8 +111,8 @@ def _finish(ax: Axes, table: pd.DataFrame) -> None:
         ax.text(1.01, height, f"{row['n_cells']:,.0f}", transform=beside, color=INK, fontsize=SMALL, va="center")
         if row["status"] != "ok":
             where, side = (0.99, "right") if row["tested"] else (0.01, "left")
-            words = str(row["status"]).replace("_", " ")
-            ax.text(where, height, words, transform=beside, color=FAINT, fontsize=SMALL, va="center", ha=side,
+            told = words(row["status"])
+            ax.text(where, height, told, transform=beside, color=FAINT, fontsize=SMALL, va="center", ha=side,
                     style="italic")  # fmt: skip
     ax.text(1.01, -1.0, "cells", transform=beside, color=INK, fontsize=SMALL, va="center")
     ax.set_ylim(len(table) - 0.3, -0.7)

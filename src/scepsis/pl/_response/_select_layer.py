@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scepsis._core._keys import SELECT_LAYER
+from scepsis._core._names import words
 from scepsis._core._numbers import equals, interval, signed
 from scepsis._core._resolve import resolve
 from scepsis._core._results import read_result
@@ -95,7 +96,7 @@ def _frozen(ax: Axes, frame: pd.DataFrame, params: dict[str, Any]) -> None:
         ax.set_ylabel("AUROC of listed pairs")
     else:
         ax.set_ylabel(f"F1 of the first {params['metric'].partition('@')[2]} pairs")
-    named = f"layer {params['layer']} frozen" if "layer" in params else str(params["status"]).replace("_", " ")
+    named = f"layer {params['layer']} frozen" if "layer" in params else words(params["status"])
     ax.set_title(f"{named} ({params['n_units']} regulators, {params['n_listed']} listed pairs)", fontsize=SMALL + 1)
 
 
@@ -116,7 +117,7 @@ def _nested(ax: Axes, frame: pd.DataFrame, params: dict[str, Any], summary: pd.D
         told = f"held out {signed(row['difference'])} ({interval(row['twoway_low'], row['twoway_high'], sign=True)}), "
         told += f"\n{equals('p', row['p_bonferroni'])} for {row['n_layers']} layers"
     else:
-        told = str(row["status"]).replace("_", " ")
+        told = words(row["status"])
     ax.set_title(f"{told} (n = {row['n_units']})", fontsize=SMALL + 1)
 
 

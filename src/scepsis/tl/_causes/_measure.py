@@ -108,9 +108,9 @@ def measure(
     # Conditions can name the same heads: what is done is run once.
     listed = [one.intervention for one in able if one.intervention is not None]
     listed = list(dict.fromkeys(listed + ([] if halves is None else halves.interventions)))
+    compared = np.sort(order[: options.n_fidelity])
     for start in range(0, len(listed), cells.at_once):
         some = listed[start : start + cells.at_once]
-        compared = np.sort(order[: options.n_fidelity])
         reading = cells.run(rows, some, compared=compared, what="interventions")
         for number, (intervention, fidelity) in enumerate(zip(some, reading.fidelity, strict=True)):
             if halves is not None and intervention in halves.interventions:

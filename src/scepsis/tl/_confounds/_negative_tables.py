@@ -14,6 +14,7 @@ from scepsis._core._rng import child
 from scepsis.stats._balance import standardised_differences
 from scepsis.stats._matched_negatives import Estimate, mean_estimate, pooled_estimate, wins
 from scepsis.stats._planted import DELTAS, planted
+from scepsis.tl._shared._reference_tables import strongest_baseline
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -181,11 +182,7 @@ def detection(scores: list[Scores], matches: Matches, seed: int, min_units: int)
 
 def rows(overall: pd.DataFrame, compared: pd.DataFrame, margin: float) -> list[Row]:
     """Rows of the registry: both statistics of every set of edges asked for, and differences from all others."""
-    matched = overall[overall["statistic"] == "matched"]
-    trivial = matched[(matched["kind"] == "baseline") & matched["auroc"].notna()]
-    best, reached = max(
-        zip(trivial["predictor"], trivial["auroc"], strict=True), key=lambda item: item[1], default=("", np.nan)
-    )
+    best, reached = strongest_baseline(overall, "matched")
     common: dict[str, Any] = {"analysis": "L3", "role": "descriptive", "unit": "TF x gene"}
     sizes = {
         (row["predictor"], row["statistic"]): (row["n_pos"], row["n_neg"], row["n_units"])

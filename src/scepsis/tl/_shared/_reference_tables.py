@@ -166,13 +166,16 @@ def detection(scored: Scored, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["edges", "delta", "statistic", "ci_low", "ci_high", "detected"])
 
 
+def strongest_baseline(overall: pd.DataFrame, statistic: str) -> tuple[str, float]:
+    """Name and AUROC of the gene feature that ranks best; "" and NaN where none has a number."""
+    known = overall[(overall["kind"] == "baseline") & (overall["statistic"] == statistic) & overall["auroc"].notna()]
+    return max(zip(known["predictor"], known["auroc"], strict=True), key=lambda item: item[1], default=("", np.nan))
+
+
 def rows(scored: Scored, overall: pd.DataFrame, compared: pd.DataFrame) -> list[Row]:
     """Rows of the registry: both statistics of every set of edges asked for, and its differences from all others."""
     result = []
-    pooled = overall[(overall["kind"] == "baseline") & (overall["statistic"] == "pooled") & overall["auroc"].notna()]
-    best, reached = max(
-        zip(pooled["predictor"], pooled["auroc"], strict=True), key=lambda item: item[1], default=("", np.nan)
-    )
+    best, reached = strongest_baseline(overall, "pooled")
     common: dict[str, Any] = {"analysis": "R", "role": "descriptive", "unit": UNITS[scored.clusters]}
     for row in overall[overall["kind"] == "edges"].to_dict("records"):
         what = "A listed pair" if row["statistic"] == "pooled" else "A target of a regulator, in the mean,"
